@@ -1,0 +1,13 @@
+"""A message queue server, grown one step at a time.
+
+`STAGES` is the table of contents: the modules in reading order, each with its promise.
+Every module defines one class, `Server`, which extends the one of the module before.
+"""
+
+STAGES = {
+    "basic": "Subscribe to a topic, and get every message sent to it.",
+    "delivery": "The sender chooses: a message for all subscribers, or for just one.",
+    "caching": "The last 100 messages of a topic wait for late subscribers.",
+    "last_seen": "Messages are numbered, so a subscriber that reconnects continues where it left off.",
+    "disconnects": "A client that is gone is forgotten.",
+}

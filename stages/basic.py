@@ -1,0 +1,73 @@
+"""Subscribe to a topic, and get every message sent to it.
+
+    alice > {'command': 'subscribe', 'topic': 'foo'}
+    bob   > {'command': 'send', 'topic': 'foo', 'msg': 'blah'}
+    alice < {'command': 'send', 'topic': 'foo', 'msg': 'blah'}
+
+Article: Introduction, which starts from the server of Part I.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from stages import serve, wire
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """A queue that passes each message on to those who subscribe to its topic at that moment."""
+
+    commands: tuple[str, ...] = ("subscribe", "send")
+
+    def __init__(self) -> None:
+        # The inner dict is an ordered set: who subscribes twice still gets each message once.
+        self.topics: dict[str, dict[wire.Client, None]] = {}
+
+    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
+        """Serve one client until it says `quit` or reaches end of file."""
+        async for line in wire.read_lines(reader):
+            if line.strip() == b"quit":
+                break
+            if line.strip():
+                self.handle(line, client)
+        # Its subscriptions stay behind, as in the article: `disconnects` repairs that.
+
+    def handle(self, line: bytes, client: wire.Client) -> None:
+        """Carry out one line, or answer what is wrong with it."""
+        try:
+            command = wire.decode(line)
+            self.check(command)
+        except wire.Error as error:
+            log.info("Rejected: %s", error)
+            client.write(wire.encode({"error": str(error)}))
+        else:
+            getattr(self, command["command"])(command, client)
+
+    def check(self, command: wire.Command) -> None:
+        """Raise `wire.Error` unless every field is as it must be; a bad command then changes nothing."""
+        if command.get("command") not in self.commands:
+            raise wire.FieldError(command, "command", " or ".join(map(repr, self.commands)))
+        if not isinstance(command.get("topic"), str):
+            raise wire.FieldError(command, "topic", "a string")
+        if command["command"] == "send" and "msg" not in command:
+            raise wire.FieldError(command, "msg", "any literal")
+
+    def subscribe(self, command: wire.Command, client: wire.Client) -> None:
+        """Let the client hear, from now on, what is sent to the topic."""
+        self.topics.setdefault(command["topic"], {})[client] = None
+
+    def send(self, command: wire.Command, client: wire.Client) -> None:
+        """Pass the client's message on to its recipients."""
+        line = wire.encode(command)
+        for recipient in self.recipients(command):
+            recipient.write(line)
+
+    def recipients(self, command: wire.Command) -> Iterable[wire.Client]:
+        """Who gets this message: everybody subscribed to its topic."""
+        return self.topics.get(command["topic"], {})
+
+
+if __name__ == "__main__":
+    serve.main(Server)

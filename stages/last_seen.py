@@ -1,0 +1,41 @@
+"""Messages are numbered, so a subscriber that reconnects continues where it left off.
+
+    bob   > {'command': 'send', 'topic': 'foo', 'msg': 'blah', 'delivery': 'all'}
+    alice > {'command': 'subscribe', 'topic': 'foo', 'last_seen': -1}
+    alice < {'command': 'send', 'topic': 'foo', 'msg': 'blah', 'delivery': 'all', 'index': 0}
+
+Article: Last seen semantics.
+"""
+
+import re
+from typing import Any
+
+from stages import caching, serve, wire
+
+
+class Server(caching.Server):
+    """A queue that numbers the messages of each topic 0, 1, 2 … and replays only those a subscriber has not seen."""
+
+    def __init__(self, **earlier: Any) -> None:
+        super().__init__(**earlier)
+        self.indexes: dict[str, int] = {}
+
+    def check(self, command: wire.Command) -> None:
+        super().check(command)
+        if command["command"] == "subscribe":
+            # str() makes one case of 123 and '123', and no number of True, 1.5 or None.
+            if not re.fullmatch("-?[0-9]{1,18}", str(command.get("last_seen", -1))):
+                raise wire.FieldError(command, "last_seen", "an index such as 123 or '123'")
+
+    def send(self, command: wire.Command, client: wire.Client) -> None:
+        command["index"] = self.indexes.get(command["topic"], 0)
+        self.indexes[command["topic"]] = command["index"] + 1
+        super().send(command, client)
+
+    def is_news(self, message: wire.Command, command: wire.Command) -> bool:
+        """Whether the subscriber still needs this cached message: if it came after `last_seen`."""
+        return int(message["index"]) > int(command.get("last_seen", -1))
+
+
+if __name__ == "__main__":
+    serve.main(Server)

@@ -1,0 +1,123 @@
+"""Run a stage on a port, stop it cleanly: the command line of every stage.
+
+    $ python -m stages.last_seen 7777
+    stages.last_seen listening on localhost:7777
+
+Article: `run_server`, at the end of every listing.
+"""
+
+import argparse
+import asyncio
+import inspect
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn, Protocol
+
+from stages import wire
+
+log = logging.getLogger(__name__)
+# Stages 1 to 4 go on writing to clients that are gone. asyncio drops that, but logs every attempt.
+logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
+
+
+class Handler(Protocol):
+    """What can be served: any stage's `Server`."""
+
+    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None: ...
+
+
+@asynccontextmanager
+async def listening(server: Handler, host: str, port: int) -> AsyncIterator[int]:
+    """Serve clients on `host`:`port` as long as the `async with` block runs; gives the port (0: any free one).
+
+    Raises OSError if it cannot listen there. At the end every connection is closed.
+    """
+    clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    # Not a coroutine: asyncio would wrap it in a task of its own, and print a traceback when we cancel it.
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not listener.is_serving():  # accepted in the moment of stopping
+            return writer.transport.abort()
+        task = asyncio.create_task(serve_client(server, reader, writer))
+        clients[task] = writer
+        task.add_done_callback(clients.pop)
+
+    listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for task, writer in clients.items():
+            task.cancel()
+            writer.transport.abort()  # close() would wait for a client that has stopped reading
+        await asyncio.gather(*clients, return_exceptions=True)
+        await listener.wait_closed()
+
+
+async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve one client, then send it what is still unsent and close its connection."""
+    log.info("New client connected...")
+    outbox = wire.Outbox(writer)
+    try:
+        await server.handle_client(reader, outbox)
+    except Exception as fault:  # a bug in a stage: its client is told, the others are served on
+        log.error("Failed: %r", fault)
+        outbox.write(wire.encode({"error": f"the server failed: {fault!r}"}))
+    finally:
+        outbox.flush()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        log.info("Client disconnected...")
+
+
+async def run(server: Handler, prog: str, host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):  # loop.add_signal_handler does not exist on Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    async with listening(server, host, port) as bound:
+        print(f"{prog} listening on {host}:{bound}", flush=True)
+        await stop.wait()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def settings_of(stage: type[Handler]) -> dict[str, Any]:
+    """The settings of a stage and of all that it extends, earliest first, with their defaults."""
+    inits = [vars(ancestor).get("__init__", object) for ancestor in reversed(stage.__mro__)]
+    parameters = [parameter for init in inits for parameter in inspect.signature(init).parameters.values()]
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def main(stage: type[Handler]) -> None:
+    """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N] …`."""
+    prog = getattr(sys.modules["__main__"].__spec__, "name", sys.argv[0])
+    parser = Parser(prog=prog, description=stage.__doc__)
+    parser.add_argument("port", type=int, help="0 for any free one")
+    parser.add_argument("--host", default="localhost", help="address to listen on, default: %(default)s")
+    parser.add_argument("--quiet", action="store_true", help="no line for each connection and command")
+    for name, default in settings_of(stage).items():
+        flag, kind = f"--{name.replace('_', '-')}", int if default is None else type(default)
+        parser.add_argument(flag, type=kind, default=default, metavar="N", help="default: %(default)s")
+    settings = vars(parser.parse_args())
+    host, port, quiet = map(settings.pop, ("host", "port", "quiet"))
+    if not 0 <= port < 2**16:
+        parser.error(f"port must be 0 to 65535: got {port}")
+    logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.ERROR if quiet else logging.INFO)
+    logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
+    try:
+        asyncio.run(run(stage(**settings), prog, host, port))
+    except (ValueError, OSError) as problem:
+        parser.error(f"cannot serve on {host}:{port}: {problem}")
+    with suppress(BrokenPipeError):
+        print(f"{prog} stopped")
+        sys.stdout.close()

@@ -1,0 +1,110 @@
+r"""Bytes <-> commands: one Python dict literal a line.
+
+    b"{'command': 'subscribe', 'topic': 'foo'}\n"  <->  {"command": "subscribe", "topic": "foo"}
+
+Article: all sections; it does this with `readline()`, `ast.literal_eval(line)` and `str(cmd)`.
+"""
+
+import ast
+import asyncio
+import logging
+import reprlib
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+LIMIT = 64 * 1024
+"""The longest line accepted, in bytes."""
+
+Command = dict[str, Any]
+
+EXAMPLE = "{'command': 'subscribe', 'topic': 'foo'}"
+NOT_LITERAL = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+
+# Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our stderr;
+# "<unknown>" is the name under which literal_eval compiles.
+warnings.filterwarnings("ignore", module="<unknown>")
+
+
+class Error(ValueError):
+    """A line cannot be accepted; the text says what is wrong and what was expected."""
+
+
+class FieldError(Error):
+    """A field of a command is missing or wrong."""
+
+    def __init__(self, command: Command, field: str, expected: str) -> None:
+        got = f"got {reprlib.repr(command[field])}" if field in command else "it is missing"
+        super().__init__(f"'{field}' must be {expected}: {got}")
+
+
+async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines that a client sends, without their newlines, until it ends or breaks off.
+
+    Of a line longer than `LIMIT` only the beginning is kept, itself too long for `decode` to accept.
+    """
+    rest = b""
+    with suppress(OSError):
+        while chunk := await reader.read(LIMIT):
+            *lines, rest = (rest + chunk).split(b"\n")
+            log_lines(lines)
+            for line in lines:
+                yield line
+            rest = rest[: LIMIT + 1]
+        yield rest
+
+
+def log_lines(lines: list[bytes]) -> None:
+    texts = [line.decode(errors="backslashreplace").strip() for line in lines if line.strip()]
+    if texts and log.isEnabledFor(logging.INFO):
+        # In one record, for a record costs as much as a command; by repr(), for a line may hold control codes.
+        log.info("\n".join(f"Received: {repr(text)[1:-1]}" for text in texts))
+
+
+class Client(Protocol):
+    """All that the queue asks of a connection."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Outbox:
+    """A client whose lines go out together, once a turn of the event loop: a burst costs one system call."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.unsent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self.unsent:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.unsent.append(data)
+
+    def flush(self) -> None:
+        self.writer.write(b"".join(self.unsent))
+        self.unsent.clear()
+
+
+def decode(line: bytes) -> Command:
+    """Turn a line into the dict it spells. Raises `Error`."""
+    if len(line) > LIMIT:
+        raise Error(f"line too long: expected at most {LIMIT} bytes")
+    try:
+        command = ast.literal_eval(line.decode().strip())
+        spelled = str(command)  # raises for a number of over 4300 digits
+        if "inf" in spelled or "Ellipsis" in spelled:
+            ast.literal_eval(spelled)  # 1e999 and ... are literals, but what str() makes of them is not
+    except UnicodeDecodeError:
+        raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
+    except NOT_LITERAL:
+        raise Error(f"not a Python literal (a quote or bracket missing?): expected a line such as {EXAMPLE}") from None
+    if not isinstance(command, dict):
+        raise Error(f"not a dict: expected a line such as {EXAMPLE}")
+    return command
+
+
+def encode(command: Command) -> bytes:
+    """Turn a dict into the line that spells it."""
+    return f"{command}\n".encode()
