@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from stages import serve, wire
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("stages")
 
 
 class Server:
@@ -28,10 +28,7 @@ class Server:
     async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
         """Serve one client until it says `quit` or reaches end of file."""
         async for line in wire.read_lines(reader):
-            if line.strip() == b"quit":
-                break
-            if line.strip():
-                self.handle(line, client)
+            self.handle(line, client)
         # Its subscriptions stay behind, as in the article: `disconnects` repairs that.
 
     def handle(self, line: bytes, client: wire.Client) -> None:

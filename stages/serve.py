@@ -18,9 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from stages import wire
 
-log = logging.getLogger(__name__)
-# Stages 1 to 4 go on writing to clients that are gone. asyncio drops that, but logs every attempt.
-logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
+log = logging.getLogger("stages")
 
 
 class Handler(Protocol):
@@ -67,10 +65,7 @@ async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: as
         log.error("Failed: %r", fault)
         outbox.write(wire.encode({"error": f"the server failed: {fault!r}"}))
     finally:
-        outbox.flush()
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+        await outbox.close()
         log.info("Client disconnected...")
 
 
@@ -100,8 +95,7 @@ def settings_of(stage: type[Handler]) -> dict[str, Any]:
 
 def main(stage: type[Handler]) -> None:
     """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N] …`."""
-    prog = getattr(sys.modules["__main__"].__spec__, "name", sys.argv[0])
-    parser = Parser(prog=prog, description=stage.__doc__)
+    parser = Parser(prog=getattr(sys.modules["__main__"].__spec__, "name", None), description=stage.__doc__)
     parser.add_argument("port", type=int, help="0 for any free one")
     parser.add_argument("--host", default="localhost", help="address to listen on, default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="no line for each connection and command")
@@ -112,12 +106,13 @@ def main(stage: type[Handler]) -> None:
     host, port, quiet = map(settings.pop, ("host", "port", "quiet"))
     if not 0 <= port < 2**16:
         parser.error(f"port must be 0 to 65535: got {port}")
-    logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.ERROR if quiet else logging.INFO)
+    log.setLevel(logging.ERROR if quiet else logging.INFO)
+    log.addHandler(logging.StreamHandler(sys.stdout))
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
     try:
-        asyncio.run(run(stage(**settings), prog, host, port))
+        asyncio.run(run(stage(**settings), parser.prog, host, port))
     except (ValueError, OSError) as problem:
         parser.error(f"cannot serve on {host}:{port}: {problem}")
     with suppress(BrokenPipeError):
-        print(f"{prog} stopped")
+        print(f"{parser.prog} stopped")
         sys.stdout.close()

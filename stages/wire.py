@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Protocol
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("stages")
 
 LIMIT = 64 * 1024
 """The longest line accepted, in bytes."""
@@ -42,19 +42,24 @@ class FieldError(Error):
 
 
 async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the lines that a client sends, without their newlines, until it ends or breaks off.
+    """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks off.
 
     Of a line longer than `LIMIT` only the beginning is kept, itself too long for `decode` to accept.
     """
-    rest = b""
+    rest, ended = b"", False
     with suppress(OSError):
-        while chunk := await reader.read(LIMIT):
-            *lines, rest = (rest + chunk).split(b"\n")
+        while not ended:
+            chunk = await reader.read(LIMIT)
+            ended = not chunk
+            # End of file ends the last line, too.
+            *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
             log_lines(lines)
             for line in lines:
-                yield line
+                if line.strip() == b"quit":
+                    return
+                if line.strip() or len(line) > LIMIT:
+                    yield line
             rest = rest[: LIMIT + 1]
-        yield rest
 
 
 def log_lines(lines: list[bytes]) -> None:
@@ -83,8 +88,16 @@ class Outbox:
         self.unsent.append(data)
 
     def flush(self) -> None:
-        self.writer.write(b"".join(self.unsent))
+        if not self.writer.transport.is_closing():  # what is sent to a client that is gone is lost
+            self.writer.write(b"".join(self.unsent))
         self.unsent.clear()
+
+    async def close(self) -> None:
+        """Send what is unsent, then close the connection."""
+        self.flush()
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
 
 
 def decode(line: bytes) -> Command:

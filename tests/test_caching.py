@@ -1,0 +1,72 @@
+"""What `caching` introduces."""
+
+from conftest import Connect
+from peer import fresh_topic, msgs
+
+
+async def test_a_message_waits_for_every_late_subscriber(connect: Connect) -> None:
+    topic, sender, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
+    await sender.send(topic, "first", "second", delivery="all")
+    await sender.send(topic, "by default")
+    assert msgs(await alice.subscribe(topic)) == ["first", "second", "by default"]
+    assert msgs(await bob.subscribe(topic)) == ["first", "second", "by default"]
+
+
+async def test_the_last_100_messages_wait(connect: Connect) -> None:
+    topic, sender, alice = fresh_topic(), await connect(), await connect()
+    await sender.send(topic, *range(250))
+    assert msgs(await alice.subscribe(topic)) == list(range(150, 250))
+
+
+async def test_each_topic_has_a_cache_of_its_own(connect: Connect) -> None:
+    quiet, busy, sender, alice = fresh_topic(), fresh_topic(), await connect(), await connect()
+    await sender.send(quiet, "hello")
+    await sender.send(busy, *range(200))
+    assert msgs(await alice.subscribe(quiet)) == ["hello"]
+
+
+async def test_a_message_that_was_delivered_waits_for_others_all_the_same(connect: Connect) -> None:
+    topic, alice, bob = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "hello")
+    assert msgs(await alice.heard()) == ["hello"]
+    assert msgs(await bob.subscribe(topic)) == ["hello"]
+
+
+async def test_a_one_message_that_nobody_was_there_for_waits_for_one_subscriber(connect: Connect) -> None:
+    topic, sender, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
+    await sender.send(topic, "same", "same", "other", delivery="one")
+    assert msgs(await alice.subscribe(topic)) == ["same", "same", "other"]
+    assert await bob.subscribe(topic) == []
+
+
+async def test_a_one_message_that_was_delivered_does_not_wait(connect: Connect) -> None:
+    topic, alice, bob = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "one", delivery="one")
+    await alice.send(topic, "all", delivery="all")
+    assert msgs(await alice.heard()) == ["one", "all"]
+    assert msgs(await bob.subscribe(topic)) == ["all"]
+
+
+async def test_subscribing_again_replays_the_cache_anew(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "hello")
+    assert msgs(await alice.heard()) == ["hello"]
+    assert msgs(await alice.subscribe(topic)) == ["hello"]
+
+
+async def test_the_cache_comes_before_new_messages(connect: Connect) -> None:
+    topic, sender, alice = fresh_topic(), await connect(), await connect()
+    await sender.send(topic, "old")
+    alice.write_command(command="subscribe", topic=topic)
+    alice.write_command(command="send", topic=topic, msg="new")
+    assert msgs(await alice.heard()) == ["old", "new"]
+
+
+async def test_a_rejected_message_does_not_wait(connect: Connect) -> None:
+    topic, sender, alice = fresh_topic(), await connect(), await connect()
+    await sender.send(topic, "bad", delivery="some")
+    await sender.send(topic, "good")
+    assert msgs(await alice.subscribe(topic)) == ["good"]

@@ -1,0 +1,132 @@
+"""Every stage as a program: `python -m stages.NAME PORT`."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stages import STAGES
+
+ROOT = Path(__file__).parent.parent
+# -S leaves the installed packages out: a stage needs nothing but Python.
+PYTHON = [sys.executable, "-X", "dev", "-W", "error", "-S"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PYTHON, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A running stage, and its port."""
+    command = [*PYTHON, "-m", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as process:
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            assert line.startswith(f"{arguments[0]} listening on localhost:"), line
+            yield process, int(line.rpartition(":")[2])
+        finally:
+            process.kill()
+
+
+def talk(port: int, text: str) -> str:
+    """What `nc localhost PORT` would show for this input."""
+    with socket.create_connection(("localhost", port), timeout=10) as client:
+        client.sendall(text.encode())
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile(encoding="utf-8") as answers:
+            return answers.read()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str) -> None:
+    command = "{'command': 'subscribe', 'topic': 'foo'}"
+    with started(f"stages.{name}", "0") as (process, port):
+        assert "error" in talk(port, f"{command}\nhello \x1b[31m\nquit\n")
+        assert process.stdout
+        printed = [process.stdout.readline() for _ in range(6)]
+    assert printed == [
+        "New client connected...\n",
+        f"Received: {command}\n",
+        "Received: hello \\x1b[31m\n",
+        "Received: quit\n",
+        printed[4],
+        "Client disconnected...\n",
+    ]
+    assert printed[4].startswith("Rejected: not a Python literal")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_with_one_line_and_closes_its_clients(number: signal.Signals) -> None:
+    with started("stages.disconnects", "0", "--quiet") as (process, port):
+        with socket.create_connection(("localhost", port), timeout=10) as client:
+            client.sendall(b"hello\n")
+            client.recv(1000)  # it is being served
+            process.send_signal(number)
+            assert client.recv(1000) == b""
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "stages.disconnects stopped\n", "")
+
+
+def test_it_runs_on_without_its_output() -> None:
+    with started("stages.basic", "0") as (process, port):
+        assert process.stdout
+        process.stdout.close()
+        for _ in range(3):
+            assert "error" in talk(port, "hello\n")
+        process.terminate()
+        assert process.stderr
+        assert process.stderr.read() == ""
+        if sys.platform != "win32":
+            assert process.wait(30) == 0
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("stages.basic", str(port), "--host", "127.0.0.1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"stages.basic: cannot serve on 127.0.0.1:{port}: ")
+    assert result.stderr.count("\n") == 1
+
+
+BAD = {
+    (): "required: port",
+    ("seven",): "invalid int value: 'seven'",
+    ("77777",): "port must be 0 to 65535: got 77777",
+    ("0", "--cache-length", "-1"): "cache_length must be 0 or more: got -1",
+    ("0", "--seed", "x"): "argument --seed: invalid int value: 'x'",
+    ("0", "--nonsense"): "unrecognized arguments: --nonsense",
+    ("0", "--host", "no such host"): "cannot serve on no such host:0: ",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=" ".join)
+def test_a_bad_argument_is_one_clear_line(arguments: tuple[str, ...]) -> None:
+    result = run("stages.caching", *arguments)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("stages.caching: ")
+    assert BAD[arguments] in result.stderr
+
+
+def test_a_setting_of_the_stage_is_a_flag() -> None:
+    send = "".join(f"{{'command': 'send', 'topic': 'foo', 'msg': {n}}}\n" for n in range(5))
+    with started("stages.last_seen", "0", "--quiet", "--cache-length", "2") as (_, port):
+        replay = talk(port, send + "{'command': 'subscribe', 'topic': 'foo'}\n")
+    assert [line.partition("'msg': ")[2] for line in replay.splitlines()] == ["3, 'index': 3}", "4, 'index': 4}"]
+
+
+def test_the_table_of_contents_names_every_stage_with_its_command() -> None:
+    lines = run("stages").stdout.splitlines()
+    assert [line.split()[:4] for line in lines] == [["python", "-m", f"stages.{name}", "7777"] for name in STAGES]
+    assert [line.endswith(promise) for line, promise in zip(lines, STAGES.values(), strict=True)] == [True] * len(
+        STAGES
+    )

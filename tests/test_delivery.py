@@ -1,0 +1,44 @@
+"""What `delivery` introduces."""
+
+from collections import Counter
+
+from conftest import Connect
+from peer import fresh_topic, msgs, only_error
+
+
+async def test_one_delivery_reaches_exactly_one_subscriber(connect: Connect) -> None:
+    topic, sender, peers = fresh_topic(), await connect(), [await connect() for _ in range(3)]
+    for peer in peers:
+        await peer.subscribe(topic)
+    for n in range(20):
+        await sender.send(topic, n, delivery="one")
+        assert [n] == [msg for peer in peers for msg in msgs(await peer.heard())]
+
+
+async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:
+    topic, sender, peers = fresh_topic(), await connect(), [await connect() for _ in range(3)]
+    for peer in peers:
+        await peer.subscribe(topic)
+    await sender.send(topic, *range(900), delivery="one")
+    shares = [len(await peer.heard()) for peer in peers]
+    assert sum(shares) == 900
+    assert all(220 < share < 380 for share in shares), shares  # 300 each, more than 5 standard deviations either way
+
+
+async def test_all_delivery_is_the_default(connect: Connect) -> None:
+    topic, alice, bob = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic)
+    await bob.subscribe(topic)
+    await alice.send(topic, "by default")
+    await alice.send(topic, "all", delivery="all")
+    await alice.send(topic, "one", delivery="one")
+    heard = Counter(msgs(await alice.heard() + await bob.heard()))
+    assert heard == {"by default": 2, "all": 2, "one": 1}
+
+
+async def test_any_other_delivery_is_rejected(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.subscribe(topic)
+    for delivery in ("some", "ONE", "", 1, None, ["one"], True):
+        await alice.send(topic, "never", delivery=delivery)
+        assert "delivery" in only_error(await alice.heard())

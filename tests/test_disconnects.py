@@ -1,0 +1,63 @@
+"""What `disconnects` introduces."""
+
+import pytest
+from conftest import Connect
+from peer import Peer, fresh_topic, msgs
+
+
+async def quit_it(peer: Peer) -> None:
+    await peer.quit()
+
+
+async def end_it(peer: Peer) -> None:
+    await peer.end()
+
+
+async def quit_after_an_error(peer: Peer) -> None:
+    await peer.ask(b"nonsense\n")
+    await peer.quit()
+
+
+@pytest.mark.parametrize("leave", [quit_it, end_it, quit_after_an_error])
+async def test_a_client_that_left_is_sent_nothing(connect: Connect, leave: object) -> None:
+    topic, sender, gone, alice = fresh_topic(), await connect(), await connect(), await connect()
+    await gone.subscribe(topic)
+    await leave(gone)  # type: ignore[operator]
+    await sender.send(topic, "job", delivery="one")
+    assert msgs(await alice.subscribe(topic)) == ["job"]
+
+
+async def test_a_client_that_reset_its_connection_is_sent_nothing(connect: Connect) -> None:
+    sender = await connect()
+    for _ in range(20):  # nothing tells us when the server has noticed, so it gets some chances
+        topic, gone, alice = fresh_topic(), await connect(), await connect()
+        await gone.subscribe(topic)
+        gone.reset()
+        await alice.settle()
+        await sender.send(topic, "job", delivery="one")
+        if msgs(await alice.subscribe(topic)) == ["job"]:
+            return
+    raise AssertionError("each time the message was drawn for the client that was gone")
+
+
+async def test_one_delivery_reaches_those_who_are_still_there(connect: Connect) -> None:
+    topic, sender, staying = fresh_topic(), await connect(), [await connect() for _ in range(2)]
+    leaving = [await connect() for _ in range(3)]
+    for peer in staying + leaving:
+        await peer.subscribe(topic)
+    for peer in leaving:
+        await peer.quit()
+    await sender.send(topic, *range(50), delivery="one")
+    heard = [msg for peer in staying for msg in msgs(await peer.heard())]
+    assert sorted(heard) == list(range(50))
+
+
+async def test_a_client_that_left_one_of_many_topics_behind_left_them_all(connect: Connect) -> None:
+    topics, sender, gone, alice = [fresh_topic() for _ in range(10)], await connect(), await connect(), await connect()
+    for topic in topics:
+        await gone.subscribe(topic)
+        await gone.subscribe(topic)
+    await gone.quit()
+    for topic in topics:
+        await sender.send(topic, "job", delivery="one")
+        assert msgs(await alice.subscribe(topic)) == ["job"]

@@ -1,0 +1,76 @@
+"""What `last_seen` introduces."""
+
+from typing import Any
+
+from conftest import Connect
+from peer import Message, fresh_topic, msgs, only_error
+
+
+def indexes(messages: list[Message]) -> list[Any]:
+    return [message.get("index") for message in messages]
+
+
+async def test_messages_are_numbered_from_0_in_each_topic_whatever_their_delivery(connect: Connect) -> None:
+    one_topic, other_topic, alice = fresh_topic(), fresh_topic(), await connect()
+    for topic in (one_topic, other_topic):
+        await alice.subscribe(topic)
+        await alice.send(topic, "a", delivery="all")
+        await alice.send(topic, "b", delivery="one")
+        await alice.send(topic, "c")
+        assert indexes(await alice.heard()) == [0, 1, 2]
+
+
+async def test_a_message_keeps_its_index_in_the_cache(connect: Connect) -> None:
+    topic, alice, bob = fresh_topic(), await connect(), await connect()
+    await alice.send(topic, *range(103))
+    assert [(m["msg"], m.get("index")) for m in await bob.subscribe(topic)] == [(n, n) for n in range(3, 103)]
+
+
+async def test_the_index_is_the_servers_whatever_a_client_sends(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "hello", index=99)
+    assert indexes(await alice.heard()) == [0]
+
+
+async def test_a_subscriber_gets_only_what_came_after_last_seen(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.send(topic, "a", "b", "c", "d")
+    for last_seen in (1, "1"):
+        bob = await connect()
+        assert msgs(await bob.subscribe(topic, last_seen=last_seen)) == ["c", "d"]
+    await alice.send(topic, "e")
+    assert indexes(await bob.heard()) == [4]
+
+
+async def test_a_subscriber_that_has_seen_nothing_gets_all(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.send(topic, "a", "b")
+    for last_seen in (-1, "-1", -7):
+        assert indexes(await alice.subscribe(topic, last_seen=last_seen)) == [0, 1]
+
+
+async def test_a_bad_last_seen_is_rejected_and_subscribes_nobody(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.send(topic, "waiting")
+    for last_seen in (True, 1.5, "abc", "", "1.5", "١", None, [1]):
+        assert "last_seen" in only_error(await alice.subscribe(topic, last_seen=last_seen))
+    await alice.send(topic, "more")
+    assert await alice.heard() == []
+
+
+async def test_a_one_message_that_was_seen_already_waits_on_for_somebody_else(connect: Connect) -> None:
+    topic, sender, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
+    await sender.send(topic, "a", "b", delivery="one")
+    assert msgs(await alice.subscribe(topic, last_seen=0)) == ["b"]
+    assert msgs(await bob.subscribe(topic)) == ["a"]
+
+
+async def test_a_rejected_message_uses_up_no_index(connect: Connect) -> None:
+    topic, alice = fresh_topic(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "bad", delivery="some")
+    await alice.send(topic, "good")
+    error, *messages = await alice.heard()
+    only_error([error])
+    assert indexes(messages) == [0]
