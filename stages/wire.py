@@ -100,10 +100,10 @@ class Outbox:
             await self.writer.wait_closed()
 
 
-def decode(line: bytes) -> Command:
+def decode(line: bytes, limit: int = LIMIT) -> Command:
     """Turn a line into the dict it spells. Raises `Error`."""
-    if len(line) > LIMIT:
-        raise Error(f"line too long: expected at most {LIMIT} bytes")
+    if len(line) > limit:
+        raise Error(f"line too long: expected at most {limit} bytes")
     try:
         command = ast.literal_eval(line.decode().strip())
         spelled = str(command)  # raises for a number of over 4300 digits

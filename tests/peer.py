@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import itertools
+import os
 import socket
 import struct
 import uuid
@@ -98,7 +99,7 @@ class Peer:
     def reset(self) -> None:
         """Break off at once: with no time to linger, close() makes the system send a TCP reset."""
         sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
         self.writer.transport.abort()
 
     def close(self) -> None:

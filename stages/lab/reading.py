@@ -1,0 +1,58 @@
+"""Read the stages without leaving the notebook: their source, and who defines what."""
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from stages import STAGES
+
+
+@dataclass(frozen=True)
+class Text:
+    """Something to read, shown as Markdown where that can be displayed."""
+
+    markdown: str
+    plain: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/markdown": self.markdown, "text/plain": self.plain}
+
+    def __str__(self) -> str:
+        return self.plain
+
+
+def show(thing: Any) -> Text:
+    """The highlighted source of a module, class, method or function. Raises TypeError for anything else."""
+    try:
+        source = inspect.cleandoc("\n" + inspect.getsource(thing))
+    except (TypeError, OSError):
+        raise TypeError(f"show expects a module, class or method that was read from a file, not {thing!r}") from None
+    return Text(f"```python\n{source}\n```", source)
+
+
+def steps(*more: type) -> Text:
+    """The whole server at a glance: a row for each method, a column for each stage, and for each of your own classes.
+
+    A cell says whether the stage `defines` the method, `extends` it (calls the one before) or `replaces` it.
+    """
+    servers = {name: importlib.import_module(f"stages.{name}").Server for name in STAGES}
+    columns = {**servers, **{server.__name__: server for server in more}}
+    methods = {method: None for server in columns.values() for method in vars(server) if is_method(server, method)}
+    rows = [["", *columns]] + [[method, *(role(server, method) for server in columns.values())] for method in methods]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    plain = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
+
+
+def is_method(server: type, name: str) -> bool:
+    return inspect.isfunction(vars(server)[name])
+
+
+def role(server: type, method: str) -> str:
+    if method not in vars(server):
+        return ""
+    if not any(method in vars(ancestor) for ancestor in server.__mro__[1:-1]):
+        return "defines"
+    return "extends" if "super" in vars(server)[method].__code__.co_names else "replaces"
