@@ -1,5 +1,6 @@
 """What cannot be seen from outside: the queue's own bookkeeping, and what the stages promise of themselves."""
 
+import ast
 import importlib
 import random
 import subprocess
@@ -92,3 +93,25 @@ def test_the_stages_import_nothing_but_python_itself() -> None:
     result = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     imported = {name.split(".")[0] for name in result.stdout.split()}
     assert imported - sys.stdlib_module_names == {"__main__", "stages"}
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines without comments, docstrings and blanks."""
+    source = path.read_text(encoding="utf-8")
+    lines = {n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
+
+
+def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, promise in STAGES.items():
+        assert f"| [{name}](stages/{name}.py) | {promise} | {lines_of_code(ROOT / f'stages/{name}.py')} |" in readme
+
+
+def test_the_stages_together_are_at_most_150_lines() -> None:
+    assert sum(lines_of_code(ROOT / f"stages/{name}.py") for name in STAGES) <= 150

@@ -6,8 +6,8 @@ await alice.subscribe("foo")
 lab.diagram()
 """
 
+from stages.lab.background import launch
 from stages.lab.exercises import check
-from stages.lab.launch import launch
 from stages.lab.reading import show, steps
 
 __all__ = ["check", "launch", "show", "steps"]

@@ -17,7 +17,8 @@ from typing import Protocol, Self, TypeVar
 
 from stages import serve, wire
 from stages.client import LONGEST, Client
-from stages.lab.diagram import Arrow, Diagram, Step, command_text, message_text, shortened
+from stages.lab.diagram import Diagram
+from stages.lab.record import Arrow, Step, command_text, message_text, shortened
 
 T = TypeVar("T")
 

@@ -42,7 +42,7 @@ def steps(*more: type) -> Text:
     rows = [["", *columns]] + [[method, *(role(server, method) for server in columns.values())] for method in methods]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     plain = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    head, *body = [f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows]
     return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
 
 

@@ -1,0 +1,57 @@
+"""The record of what went over the wire, as the diagram shows it: steps, and what the server wrote in each."""
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+Caches = dict[str, list[dict[str, Any]]]
+
+LONGEST_TEXT, LONGEST_MSG = 48, 24  # characters shown
+
+
+def shortened(text: str, length: int = LONGEST_TEXT) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def message_text(message: dict[str, Any]) -> str:
+    """A message as the diagram shows it: its text, and its index if it has one."""
+    text = shortened(repr(message.get("msg", message)), LONGEST_MSG)
+    return f"#{message['index']} {text}" if "index" in message else text
+
+
+def command_text(line: str) -> tuple[str, str]:
+    """The kind of a command, and how the diagram shows it; of anything else, just the text."""
+    try:
+        command = dict(ast.literal_eval(line))
+        kind, topic = command.pop("command"), command.pop("topic")
+    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError):
+        return "other", shortened(repr(line)[1:-1])
+    msg = [shortened(repr(command.pop("msg")), LONGEST_MSG)] if "msg" in command else []
+    fields = [f"{name}={value}" for name, value in command.items()]
+    known = kind if kind in ("subscribe", "send") else "other"
+    return known, shortened(printable(" ".join([str(kind), str(topic), *msg, *fields])))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what cannot be seen."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Something the server wrote to a client."""
+
+    kind: str  # deliver, replay, error, lost
+    who: str
+    text: str
+
+
+@dataclass
+class Step:
+    """Something a client did, and what came of it."""
+
+    kind: str  # connect, subscribe, send, other, leave
+    who: str
+    text: str
+    arrows: list[Arrow] = field(default_factory=list)
+    caches: Caches = field(default_factory=dict)

@@ -1,0 +1,209 @@
+"""The lab: a stage in the background, named clients, the picture of their traffic."""
+
+import asyncio
+import threading
+from xml.etree import ElementTree
+
+import pytest
+
+from stages import basic, caching, delivery, disconnects, last_seen, wire
+from stages.lab import check, lab, launch, show, steps
+from stages.lab.lab import Lab
+
+
+async def test_after_each_call_everything_it_caused_has_arrived_everywhere() -> None:
+    with launch(disconnects.Server()) as lab:
+        clients = [await lab.connect(name) for name in ("alice", "bob", "carol")]
+        for client in clients:
+            await client.subscribe("foo")
+        for number in range(50):
+            await clients[number % 3].send("foo", number)
+            assert [client.inbox[-1]["msg"] for client in clients] == [number] * 3
+
+
+async def test_receive_gives_one_message_and_received_all_so_far() -> None:
+    with launch(basic.Server()) as lab:
+        alice = await lab.connect("alice")
+        await alice.subscribe("foo")
+        for number in range(3):
+            await alice.send("foo", number)
+        assert (await alice.receive())["msg"] == 0
+        assert [message["msg"] for message in await alice.received()] == [0, 1, 2]
+        with pytest.raises(TimeoutError, match="alice has waited 2 seconds for a message: none came"):
+            await alice.receive()
+
+
+async def test_raw_gives_the_answer_to_whatever_is_typed() -> None:
+    with launch(basic.Server()) as lab:
+        alice = await lab.connect("alice")
+        (answer,) = await alice.raw("hello")
+        assert "not a Python literal" in answer["error"]
+        assert await alice.raw("{'command': 'subscribe', 'topic': 'foo'}") == []
+        assert await alice.raw("quit") == []
+        with pytest.raises(ConnectionError, match="alice is no longer connected"):
+            await alice.raw("hello")
+
+
+@pytest.mark.parametrize("how", ["close", "drop"])
+async def test_after_leaving_the_server_has_noticed(how: str) -> None:
+    server = disconnects.Server()
+    with launch(server) as lab:
+        alice = await lab.connect("alice")
+        await alice.subscribe("foo")
+        assert list(server.topics) == ["foo"]
+        await getattr(alice, how)()
+        assert server.topics == {}
+        assert [repr(lab), repr(alice)] == ["<lab with no clients>", "<client alice>"]
+
+
+async def test_pings_leave_no_trace_in_the_server() -> None:
+    server = disconnects.Server()
+    with launch(server) as lab:
+        await lab.connect("alice")
+        assert (server.topics, server.caches, server.indexes) == ({}, {}, {})
+
+
+async def test_a_fault_in_a_learners_class_is_raised_in_the_learners_cell() -> None:
+    class Faulty(basic.Server):
+        def send(self, command: wire.Command, client: wire.Client) -> None:
+            raise ZeroDivisionError("in my class")
+
+    with launch(Faulty()) as lab:
+        alice, bob = await lab.connect("alice"), await lab.connect("bob")
+        with pytest.raises(ZeroDivisionError, match="in my class"):
+            await alice.send("foo", "hello")
+        assert await bob.raw("{'command': 'subscribe', 'topic': 'foo'}") == []
+
+
+async def test_a_server_that_does_not_answer_is_named_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(basic.Server):
+        def handle(self, line: bytes, client: wire.Client) -> None:
+            pass
+
+    monkeypatch.setattr(lab, "PATIENCE", 0.1)
+    with launch(Silent()) as silent, pytest.raises(TimeoutError, match=r"alice has waited .* for an answer"):
+        await silent.connect("alice")
+
+
+def test_what_goes_wrong_at_the_start_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"launch expects a server, such as launch\(Server\(\)\)"):
+        launch(basic.Server)  # type: ignore[arg-type]
+    monkeypatch.setattr("stages.lab.background.HOST", "192.0.2.1")
+    with pytest.raises(OSError, match=r"192\.0\.2\.1"):
+        launch(basic.Server())
+
+
+async def test_a_name_is_given_only_once() -> None:
+    with launch(basic.Server()) as lab:
+        await lab.connect("alice")
+        with pytest.raises(ValueError, match="there is a client 'alice' already"):
+            await lab.connect("alice")
+
+
+async def test_stopping_closes_everything_and_twice_is_harmless() -> None:
+    before = threading.active_count()
+    lab = launch(basic.Server())
+    await lab.connect("alice")
+    lab.stop()
+    lab.stop()
+    await asyncio.sleep(0)  # the client's own end closes in the next turn of the loop
+    assert threading.active_count() == before
+
+
+async def story(lab: Lab) -> None:
+    alice, bob = await lab.connect("alice"), await lab.connect("bob")
+    await bob.send("foo", "early", delivery="one")
+    await alice.subscribe("foo", last_seen=-1)
+    await bob.raw("nonsense")
+    await alice.drop()
+    await bob.send("foo", "late & <lost>")
+    await bob.raw("quit")
+
+
+TOLD = """\
+alice  connects
+bob    connects
+bob    --> server  send foo 'early' delivery=one
+           cache foo: +#0 'early'
+alice  --> server  subscribe foo last_seen=-1
+server --> alice   #0 'early' (replay)
+           cache foo: -#0 'early'
+bob    --> server  nonsense
+server --> bob     not a Python literal (a quote or bracket missin…
+alice  breaks off
+bob    --> server  send foo 'late & <lost>'
+server --x alice   #1 'late & <lost>' (lost)
+           cache foo: +#1 'late & <lost>'
+bob    --> server  quit
+bob    is disconnected"""
+
+
+async def test_the_diagram_tells_what_went_over_the_wire_the_same_each_time() -> None:
+    pictures = set()
+    for _ in range(5):
+        with launch(last_seen.Server(seed=42)) as lab:
+            await story(lab)
+            assert str(lab.diagram()) == TOLD
+            assert str(lab.diagram(last=2)) == "\n".join(TOLD.splitlines()[-2:])
+            pictures.add(lab.diagram().svg())
+    assert len(pictures) == 1
+
+
+def boxes(svg: str) -> list[tuple[float, float, float, float]]:
+    """Where each text stands: left, top, right, bottom, in pixels."""
+    found = []
+    for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        x, y, width = float(text.attrib["x"]), float(text.attrib["y"]), 7.8 * len(text.text or "")
+        left = x - width / 2 if text.attrib.get("class") == "mid" else x
+        found.append((left, y - 11, left + width, y + 3))
+    return found
+
+
+async def test_no_text_of_the_diagram_overlaps_another_or_is_clipped() -> None:
+    with launch(last_seen.Server(seed=42)) as lab:
+        await story(lab)
+        names = [f"{'very ' * n}long name" for n in range(6)]
+        clients = [await lab.connect(name) for name in names]
+        for client in clients:
+            await client.subscribe("a topic with a name that is far too long to be shown in full")
+        for client in clients:
+            await client.send(
+                "a topic with a name that is far too long to be shown in full", "x" * 1000, extra="y" * 99
+            )
+        svg = lab.diagram().svg()
+    root = ElementTree.fromstring(svg)
+    placed = boxes(svg)
+    for n, (left, top, right, bottom) in enumerate(placed):
+        assert left >= 0
+        assert right <= float(root.attrib["width"])
+        assert bottom <= float(root.attrib["height"])
+        for other in placed[:n]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+async def test_the_svg_has_no_ids_and_whole_numbers_only() -> None:
+    with launch(caching.Server(seed=42)) as lab:
+        await story(lab)
+        root = ElementTree.fromstring(lab.diagram().svg())
+    for element in root.iter():
+        assert "id" not in element.attrib
+        for name in {"x", "y", "x1", "x2", "y1", "y2", "width", "height"} & set(element.attrib):
+            assert element.attrib[name].isdigit()
+
+
+def test_show_gives_the_source() -> None:
+    assert str(show(delivery.Server.recipients)).startswith("def recipients(self")
+    assert str(show(delivery)).startswith('"""The sender chooses')
+    with pytest.raises(TypeError, match="show expects a module, class or method"):
+        show(42)
+
+
+def test_steps_tells_who_defines_and_who_extends() -> None:
+    table = {line.split()[0]: line.split()[1:] for line in str(steps()).splitlines()[1:]}
+    assert table["recipients"] == ["defines", "extends"]
+    assert table["is_news"] == ["defines", "replaces"]
+
+
+async def test_check_names_the_exercises_there_are() -> None:
+    with pytest.raises(ValueError, match="there is no exercise 'cooking': expected one of unsubscribe, "):
+        await check(basic.Server, "cooking")

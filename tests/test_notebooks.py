@@ -1,0 +1,60 @@
+"""The notebooks keep their form, and their solutions solve the exercises."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.lab import check
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[dict[str, Any]]:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def text(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+@every_notebook
+def test_nothing_hides_from_nbval(path: Path) -> None:
+    counts = [cell["execution_count"] for cell in cells(path, "code")]
+    assert counts == list(range(1, len(counts) + 1))
+    assert "nbval" not in path.read_text(encoding="utf-8").lower()
+
+
+@every_notebook
+def test_it_is_short_and_so_are_its_cells(path: Path) -> None:
+    code = cells(path, "code")
+    assert 12 <= len(code) + len(cells(path, "markdown")) <= 25
+    assert [text(cell) for cell in code if sum(map(bool, text(cell).splitlines())) > 8] == []
+
+
+def exercises() -> Iterator[Any]:
+    """Each exercise: the cell that sets it, its solution, the name of the class, and its own name."""
+    for path in NOTEBOOKS:
+        prose = "".join(text(cell) for cell in cells(path, "markdown"))
+        solutions = re.findall("<details>.*?```python\n(.*?)```", prose, re.DOTALL)
+        for source in [text(cell) for cell in cells(path, "code")]:
+            for name, exercise in re.findall(r'await check\((\w+), "(\w+)"\)', source):
+                (solution,) = [solution for solution in solutions if f"class {name}(" in solution]
+                yield pytest.param(source, solution, name, exercise, id=exercise)
+
+
+@pytest.mark.parametrize(("source", "solution", "name", "exercise"), list(exercises()))
+async def test_the_solution_solves_the_exercise_and_the_task_alone_does_not(
+    source: str, solution: str, name: str, exercise: str
+) -> None:
+    scope: dict[str, Any] = {}
+    exec("from stages import basic, caching, delivery, disconnects, last_seen, wire", scope)
+    exec(source.partition("await check")[0], scope)
+    assert str(await check(scope[name], exercise)).endswith("not yet")
+    exec(solution, scope)
+    assert str(await check(scope[name], exercise)).endswith("solved")
