@@ -1,76 +1,163 @@
 """The shared tests: what a stage introduces holds from that stage on, and not before.
 
 A test in `test_<stage>.py` that uses `connect` runs on every stage. On the earlier ones it is a strict expected
-failure: if it passed there, the stage would not add what the test claims.
+failure: if it passed there, the stage would not add what the test claims. With `--target`, the same tests judge
+somebody's own server instead.
 """
 
 import asyncio
 import importlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack
+from typing import Any
 
+import peer
 import pytest
-from peer import Peer
+import target
+from peer import NoAnswer, Peer
 
 from stages import STAGES, serve
+from stages.lab.diagram import Diagram
+from stages.lab.record import Step
 
 NAMES = list(STAGES)
+TARGET = "yours"
 Connect = Callable[[], Awaitable[Peer]]
 
 outcomes: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("your own server")
+    group.addoption("--target", help="judge this server: my_server.py, package.module:Class or localhost:7777")
+    group.addoption("--until", choices=NAMES, default=NAMES[-1], help="the last stage whose tests it is to pass")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--target"):
+        peer.PATIENCE = 3
+        try:
+            with target.serving(config.getoption("--target")):
+                pass
+        except target.Unusable as problem:
+            raise pytest.UsageError(f"--target: {problem}") from None
+
+
+def introduced_in(module: Any) -> str | None:
+    """The stage whose tests a module holds."""
+    name = getattr(module, "__name__", "").removeprefix("test_")
+    return name if name in NAMES else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
-    if "stage" in metafunc.fixturenames and "stage" not in chosen:
-        own = metafunc.module.__name__.removeprefix("test_")
-        since = NAMES.index(own) if own in NAMES else 0
-        earlier = pytest.mark.xfail(raises=AssertionError, strict=True, reason=f"{own} introduces it")
-        marks = [[earlier] if n < since else [] for n in range(len(NAMES))]
-        metafunc.parametrize("stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)])
+    if "stage" not in metafunc.fixturenames or "stage" in chosen:
+        return
+    if metafunc.config.getoption("--target"):
+        return metafunc.parametrize("stage", [TARGET])
+    own = introduced_in(metafunc.module)
+    since = NAMES.index(own) if own else 0
+    earlier = pytest.mark.xfail(raises=AssertionError, strict=True, reason=f"{own} introduces it")
+    marks = [[earlier] if n < since else [] for n in range(len(NAMES))]
+    metafunc.parametrize("stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a target: only what the stages introduce, in their order, up to the last one wanted."""
+    if config.getoption("--target"):
+        wanted = NAMES[: NAMES.index(config.getoption("--until")) + 1]
+        stage_of = {item: introduced_in(getattr(item, "module", None)) for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if stage_of[item] not in wanted])
+        items[:] = [item for name in wanted for item in items if stage_of[item] == name]
 
 
 @pytest.fixture
-async def port(stage: str) -> AsyncIterator[int]:
-    """The port of a stage that is running; when it has stopped, it must have left nothing behind."""
+def transcript() -> list[Step]:
+    """What has gone over the wire in this test."""
+    return []
+
+
+@pytest.fixture
+async def address(stage: str, request: pytest.FixtureRequest) -> AsyncIterator[target.Address]:
+    """Where the server under test listens. A stage that has stopped must have left nothing behind."""
+    if stage == TARGET:
+        with target.serving(request.config.getoption("--target")) as address:
+            yield address
+        return
     trouble: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: trouble.append(context))
     server = importlib.import_module(f"stages.{stage}").Server()
     async with serve.listening(server, "127.0.0.1", 0) as port:
-        yield port
+        yield "127.0.0.1", port
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert trouble == []
 
 
 @pytest.fixture
-async def connect(port: int) -> AsyncIterator[Connect]:
+async def connect(address: target.Address, transcript: list[Step]) -> AsyncIterator[Connect]:
     """Opens a connection to the server under test, as often as it is called."""
-    peers: list[Peer] = []
+    async with AsyncExitStack() as peers:
 
-    async def connect() -> Peer:
-        peers.append(await Peer.connect("127.0.0.1", port))
-        return peers[-1]
+        async def connect() -> Peer:
+            name = f"client {sum(step.kind == 'connect' for step in transcript) + 1}"
+            peer = await Peer.connect(*address, name, transcript)
+            peers.callback(peer.close)
+            return peer
 
-    yield connect
-    for peer in peers:
-        peer.close()
+        yield connect
+
+
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+    if config.getoption("--target"):
+        relation = "" if op == "==" else f"{op} "
+        return ["", f"expected  {relation}{right!r}"[:2000], f"received  {left!r}"[:2000]]
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """With a target: a failure is told to the person who wrote the server, not to the one who wrote the test."""
+    report = yield
+    if item.config.getoption("--target") and call.excinfo and report.failed:
+        report.longrepr = explained(item, call.excinfo.value)
+        if target.address_of(item.config.getoption("--target")) and call.excinfo.errisinstance(NoAnswer):
+            item.session.shouldstop = "the server does not answer: it is not asked any further"
+    return report
+
+
+def claim_of(test: str) -> str:
+    return test.partition("[")[0].removeprefix("test_").replace("_", " ")
+
+
+def explained(item: pytest.Item, problem: BaseException) -> str:
+    """What is claimed, what went over the wire, what was expected and what came, and a hint."""
+    told = [line.strip("E ") for line in str(problem).splitlines()]
+    found = [line for line in told if line.startswith(("expected", "received"))] or [f"stopped by {problem!r}"]
+    funcargs = getattr(item, "funcargs", {})
+    wire = str(Diagram(funcargs.get("transcript", []))).splitlines()[-20:]
+    hint = getattr(getattr(item, "obj", None), "__doc__", None)
+    return "\n".join(
+        [f"claim     {claim_of(item.name)}", *[f"the wire  {line}" for line in wire], *found, f"hint      {hint}"]
+    )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember how each claim fared on each stage, for the table at the end."""
     module, _, test = report.nodeid.rpartition("::")
-    claim, _, parameters = test.partition("[")
-    stage = next((name for name in NAMES if name in parameters.rstrip("]").split("-")), None)
+    parameters = test.partition("[")[2].rstrip("]").split("-")
+    stage = next((name for name in [*NAMES, TARGET] if name in parameters), None)
     if stage and (report.when == "call" or report.failed):
-        outcomes[module, claim][stage].add("xfailed" if hasattr(report, "wasxfail") else report.outcome)
+        outcomes[module, claim_of(test)][stage].add("xfailed" if hasattr(report, "wasxfail") else report.outcome)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table of stages and features."""
+    columns = [TARGET] if config.getoption("--target") else NAMES
     sign = {frozenset({"passed"}): "✓", frozenset({"xfailed"}): "·", frozenset(): " "}
     terminalreporter.section("stages and features (✓ holds  · not yet, as it should be  ✗ broken)")
-    terminalreporter.write_line(" ".join(name.rjust(11) for name in NAMES))
+    terminalreporter.write_line(" ".join(name.rjust(11) for name in columns))
     by_stage = sorted(outcomes.items(), key=lambda row: [row[0][0].endswith(f"{name}.py") for name in reversed(NAMES)])
     for (_, claim), stages in by_stage:
-        columns = "".join(sign.get(frozenset(stages[name]), "✗").rjust(12) for name in NAMES)
-        terminalreporter.write_line(f"{columns[1:]}  {claim.removeprefix('test_').replace('_', ' ')}")
+        signs = "".join(sign.get(frozenset(stages[name]), "✗").rjust(12) for name in columns)
+        terminalreporter.write_line(f"{signs[1:]}  {claim}")

@@ -7,11 +7,15 @@ import os
 import socket
 import struct
 import uuid
-from typing import Any, Self
+from collections.abc import Awaitable
+from typing import Any, Self, TypeVar
 
-PATIENCE = 10
+from stages.lab.record import Arrow, Step, command_text, message_text, shortened
+
+PATIENCE = 10.0
 """Seconds that a test waits for a server that does not answer."""
 
+T = TypeVar("T")
 Message = dict[str, Any]
 
 number = itertools.count()
@@ -19,30 +23,59 @@ number = itertools.count()
 
 def fresh_topic() -> str:
     """A topic that no other test uses, also not on a server that is tested twice."""
-    return f"topic {next(number)} {uuid.uuid4().hex}"
+    return f"topic-{next(number)}-{uuid.uuid4().hex[:8]}"
+
+
+class NoAnswer(AssertionError):
+    """The server did not do in time what it must always do."""
+
+
+async def patiently(event: Awaitable[T], what: str) -> T:
+    try:
+        return await asyncio.wait_for(event, PATIENCE)
+    except TimeoutError:
+        raise NoAnswer(f"expected {what}, but nothing came for {PATIENCE:g} seconds") from None
 
 
 class Peer:
-    """One connection to the server under test.
+    """One connection to the server under test, and the transcript of what goes over it.
 
     After `subscribe` and `send` the server has handled the command: the peer sends itself a mark on a private
     topic, and waits for it. `heard` uses the same mark to show what did *not* arrive.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, transcript: list[Step]
+    ) -> None:
         self.reader = reader
         self.writer = writer
+        self.name = name
+        self.transcript = transcript
         self.private = fresh_topic()
         self.inbox: list[Message] = []
+        self.note("connect", "connects")
 
     @classmethod
-    async def connect(cls, host: str, port: int) -> Self:
-        peer = cls(*await asyncio.open_connection(host, port, limit=2**20))
-        peer.write_command(command="subscribe", topic=peer.private)
+    async def connect(cls, host: str, port: int, name: str = "peer", transcript: list[Step] | None = None) -> Self:
+        opening = asyncio.open_connection(host, port, limit=2**20)
+        peer = cls(*await patiently(opening, "a connection"), name, [] if transcript is None else transcript)
+        peer.writer.write(f"{{'command': 'subscribe', 'topic': {peer.private!r}}}\n".encode())
         return peer
 
+    def note(self, kind: str, text: str) -> None:
+        self.transcript.append(Step(kind, self.name, text))
+
     def write_command(self, **fields: Any) -> None:
+        self.note(*command_text(str(fields)))
         self.writer.write(f"{fields}\n".encode())
+
+    async def write(self, data: bytes, piece: int = 2**20) -> None:
+        """Send bytes as they are, in pieces of a given length."""
+        for line in data.splitlines():
+            self.note(*command_text(line.decode(errors="replace")))
+        for start in range(0, len(data), piece):
+            self.writer.write(data[start : start + piece])
+            await patiently(self.writer.drain(), "the server to read what was sent")
 
     async def subscribe(self, topic: str, **fields: Any) -> list[Message]:
         """Subscribe; gives what was heard until that was done, thus the replay."""
@@ -56,7 +89,7 @@ class Peer:
 
     async def ask(self, line: bytes) -> list[Message]:
         """Send a line as it is; gives what was heard until it was handled, thus the answers."""
-        self.writer.write(line)
+        await self.write(line)
         return await self.heard()
 
     async def heard(self) -> list[Message]:
@@ -67,39 +100,50 @@ class Peer:
 
     async def settle(self) -> None:
         mark = next(number)
-        self.write_command(command="send", topic=self.private, msg=mark)
-        while (message := await self.receive()).get("msg") != mark or message["topic"] != self.private:
+        self.writer.write(f"{{'command': 'send', 'topic': {self.private!r}, 'msg': {mark}}}\n".encode())
+        while (message := await self.receive()).get("msg") != mark or message.get("topic") != self.private:
             if message.get("topic") != self.private:
                 self.inbox.append(message)
 
     async def receive(self) -> Message:
         """The next line from the server."""
-        line = await asyncio.wait_for(self.reader.readline(), PATIENCE)
+        line = await patiently(self.reader.readline(), "an answer, or the delivery of a message to ourselves")
         assert line.endswith(b"\n"), f"expected a line, but the server closed the connection after {line!r}"
-        message = ast.literal_eval(line.decode())
-        assert isinstance(message, dict), f"expected a dict, got {line!r}"
+        return self.parsed(line)
+
+    def parsed(self, line: bytes) -> Message:
+        try:
+            message = ast.literal_eval(line.decode().strip())
+        except (SyntaxError, ValueError):
+            message = None
+        assert isinstance(message, dict), f"expected a dict literal, got the line {line[:200]!r}"
+        if message.get("topic") != self.private and self.transcript:
+            kind, text = ("error", shortened(str(message["error"]))) if "error" in message else ("deliver", "")
+            self.transcript[-1].arrows.append(Arrow(kind, self.name, text or message_text(message)))
         return message
 
     async def rest(self) -> list[Message]:
         """All that comes until the server closes the connection."""
-        data = await asyncio.wait_for(self.reader.read(), PATIENCE)
-        messages = [ast.literal_eval(line.decode()) for line in data.splitlines()]
+        data = await patiently(self.reader.read(), "the server to close the connection")
+        messages = [self.parsed(line) for line in data.splitlines(keepends=True)]
         return [message for message in messages if message.get("topic") != self.private]
 
     async def quit(self) -> list[Message]:
         """Say goodbye; gives what came until the server closed the connection, too."""
-        self.writer.write(b"quit\n")
+        await self.write(b"quit\n")
         return await self.rest()
 
     async def end(self) -> list[Message]:
         """Close our half of the connection; gives what came until the server closed the other."""
+        self.note("leave", "closes its half")
         self.writer.write_eof()
         return await self.rest()
 
     def reset(self) -> None:
         """Break off at once: with no time to linger, close() makes the system send a TCP reset."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+        self.note("leave", "breaks off")
+        no_time = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
         self.writer.transport.abort()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from peer import fresh_topic, msgs, only_error
 
 
 async def test_one_delivery_reaches_exactly_one_subscriber(connect: Connect) -> None:
+    """With 'delivery': 'one', choose one subscriber of the topic and write to that one only."""
     topic, sender, peers = fresh_topic(), await connect(), [await connect() for _ in range(3)]
     for peer in peers:
         await peer.subscribe(topic)
@@ -16,6 +17,7 @@ async def test_one_delivery_reaches_exactly_one_subscriber(connect: Connect) -> 
 
 
 async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:
+    """Draw among the subscribers anew for each message, each with the same chance."""
     topic, sender, peers = fresh_topic(), await connect(), [await connect() for _ in range(3)]
     for peer in peers:
         await peer.subscribe(topic)
@@ -26,6 +28,7 @@ async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:
 
 
 async def test_all_delivery_is_the_default(connect: Connect) -> None:
+    """A missing 'delivery' means 'all', so that clients of stage 1 keep working."""
     topic, alice, bob = fresh_topic(), await connect(), await connect()
     await alice.subscribe(topic)
     await bob.subscribe(topic)
@@ -37,6 +40,7 @@ async def test_all_delivery_is_the_default(connect: Connect) -> None:
 
 
 async def test_any_other_delivery_is_rejected(connect: Connect) -> None:
+    """Anything but 'all' and 'one' is an error that names 'delivery', and is delivered to nobody."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     for delivery in ("some", "ONE", "", 1, None, ["one"], True):

@@ -1,33 +1,23 @@
 """What `disconnects` introduces."""
 
-import pytest
 from conftest import Connect
-from peer import Peer, fresh_topic, msgs
+from peer import fresh_topic, msgs
 
 
-async def quit_it(peer: Peer) -> None:
-    await peer.quit()
-
-
-async def end_it(peer: Peer) -> None:
-    await peer.end()
-
-
-async def quit_after_an_error(peer: Peer) -> None:
-    await peer.ask(b"nonsense\n")
-    await peer.quit()
-
-
-@pytest.mark.parametrize("leave", [quit_it, end_it, quit_after_an_error])
-async def test_a_client_that_left_is_sent_nothing(connect: Connect, leave: object) -> None:
-    topic, sender, gone, alice = fresh_topic(), await connect(), await connect(), await connect()
-    await gone.subscribe(topic)
-    await leave(gone)  # type: ignore[operator]
-    await sender.send(topic, "job", delivery="one")
-    assert msgs(await alice.subscribe(topic)) == ["job"]
+async def test_a_client_that_left_is_sent_nothing(connect: Connect) -> None:
+    """When a connection ends, in whichever way, remove the client from all its topics before you read on."""
+    sender = await connect()
+    for last_line in (b"quit\n", b"nonsense\nquit\n", b"nonsense", b""):
+        topic, gone, alice = fresh_topic(), await connect(), await connect()
+        await gone.subscribe(topic)
+        await gone.write(last_line)
+        await gone.end()
+        await sender.send(topic, "job", delivery="one")
+        assert msgs(await alice.subscribe(topic)) == ["job"]
 
 
 async def test_a_client_that_reset_its_connection_is_sent_nothing(connect: Connect) -> None:
+    """A reset is an error on reading or writing: treat it as the end of the connection."""
     sender = await connect()
     for _ in range(20):  # nothing tells us when the server has noticed, so it gets some chances
         topic, gone, alice = fresh_topic(), await connect(), await connect()
@@ -41,6 +31,7 @@ async def test_a_client_that_reset_its_connection_is_sent_nothing(connect: Conne
 
 
 async def test_one_delivery_reaches_those_who_are_still_there(connect: Connect) -> None:
+    """Draw only among the clients that are connected."""
     topic, sender, staying = fresh_topic(), await connect(), [await connect() for _ in range(2)]
     leaving = [await connect() for _ in range(3)]
     for peer in staying + leaving:
@@ -53,6 +44,7 @@ async def test_one_delivery_reaches_those_who_are_still_there(connect: Connect) 
 
 
 async def test_a_client_that_left_one_of_many_topics_behind_left_them_all(connect: Connect) -> None:
+    """Remember for each client all its topics, or search them all."""
     topics, sender, gone, alice = [fresh_topic() for _ in range(10)], await connect(), await connect(), await connect()
     for topic in topics:
         await gone.subscribe(topic)
