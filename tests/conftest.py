@@ -19,7 +19,7 @@ from peer import NoAnswer, Peer
 
 from stages import STAGES, serve
 from stages.lab.diagram import Diagram
-from stages.lab.record import Step
+from stages.lab.record import Step, shortened
 
 NAMES = list(STAGES)
 TARGET = "yours"
@@ -111,7 +111,7 @@ async def connect(address: target.Address, transcript: list[Step]) -> AsyncItera
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     if config.getoption("--target"):
         relation = "" if op == "==" else f"{op} "
-        return ["", f"expected  {relation}{right!r}"[:2000], f"received  {left!r}"[:2000]]
+        return ["", shortened(f"expected  {relation}{right!r}", 400), shortened(f"received  {left!r}", 400)]
     return None
 
 

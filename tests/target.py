@@ -10,6 +10,7 @@ As a program, it serves the class that its argument names, so that each test can
 import asyncio
 import importlib
 import importlib.util
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ class Unusable(Exception):
 
 def load(name: str) -> Any:
     """The class that `name` means. Raises `Unusable`."""
-    path, _, attribute = name.rpartition(":") if not name.endswith(".py") else (name, "", "Server")
+    path, _, attribute = (name if ":" in name else f"{name}:Server").rpartition(":")
     try:
         if path.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -54,6 +55,10 @@ def address_of(target: str) -> Address | None:
 def serving(target: str) -> Iterator[Address]:
     """A fresh server of the target's class; or the running one, if the target is an address. Raises `Unusable`."""
     if address := address_of(target):
+        try:
+            socket.create_connection(address, timeout=3).close()
+        except OSError as problem:
+            raise Unusable(f"nothing answers at {target}: {problem}") from None
         yield address
         return
     command = [sys.executable, __file__, target]
