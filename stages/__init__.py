@@ -4,6 +4,11 @@
 Every module defines one class, `Server`, which extends the one of the module before.
 """
 
+import logging
+
+# Silent unless somebody listens: the command line does.
+logging.getLogger("stages").addHandler(logging.NullHandler())
+
 STAGES = {
     "basic": "Subscribe to a topic, and get every message sent to it.",
     "delivery": "The sender chooses: a message for all subscribers, or for just one.",

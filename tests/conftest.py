@@ -10,6 +10,7 @@ import importlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import peer
@@ -63,13 +64,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)])
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With a target: only what the stages introduce, in their order, up to the last one wanted."""
-    if config.getoption("--target"):
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With a target: only the tests of the stages, up to the last one wanted."""
+    if config.getoption("--target") and collection_path.is_file():
         wanted = NAMES[: NAMES.index(config.getoption("--until")) + 1]
-        stage_of = {item: introduced_in(getattr(item, "module", None)) for item in items}
-        config.hook.pytest_deselected(items=[item for item in items if stage_of[item] not in wanted])
-        items[:] = [item for name in wanted for item in items if stage_of[item] == name]
+        return collection_path.stem.removeprefix("test_") not in wanted
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of the stages, then all the rest."""
+    items.sort(key=lambda item: [*NAMES, None].index(introduced_in(getattr(item, "module", None))))
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ async def patiently(event: Awaitable[T], what: str) -> T:
         return await asyncio.wait_for(event, PATIENCE)
     except TimeoutError:
         raise NoAnswer(f"expected {what}, but nothing came for {PATIENCE:g} seconds") from None
+    except OSError as problem:
+        raise AssertionError(f"expected {what}, but the connection broke: {problem}") from None
 
 
 class Peer:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stages import serve
+from stages.lab.background import HOST, Background
 
 Address = tuple[str, int]
 
@@ -45,15 +46,20 @@ def load(name: str) -> Any:
         raise Unusable(f"cannot load {name}: {problem!r}") from None
 
 
-def address_of(target: str) -> Address | None:
+def address_of(target: str | type[serve.Handler]) -> Address | None:
     """The address, if the target is one."""
-    host, _, port = target.rpartition(":")
+    host, _, port = target.rpartition(":") if isinstance(target, str) else ("", "", "")
     return (host, int(port)) if host and port.isascii() and port.isdigit() else None
 
 
 @contextmanager
-def serving(target: str) -> Iterator[Address]:
+def serving(target: str | type[serve.Handler]) -> Iterator[Address]:
     """A fresh server of the target's class; or the running one, if the target is an address. Raises `Unusable`."""
+    if isinstance(target, type):
+        background = Background(target())
+        yield HOST, background.port
+        background.stop()
+        return
     if address := address_of(target):
         try:
             socket.create_connection(address, timeout=3).close()

@@ -13,7 +13,7 @@ async def test_one_delivery_reaches_exactly_one_subscriber(connect: Connect) -> 
         await peer.subscribe(topic)
     for n in range(20):
         await sender.send(topic, n, delivery="one")
-        assert [n] == [msg for peer in peers for msg in msgs(await peer.heard())]
+        assert [msg for peer in peers for msg in msgs(await peer.heard())] == [n]
 
 
 async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:

@@ -43,7 +43,7 @@ def exercises() -> Iterator[Any]:
         prose = "".join(text(cell) for cell in cells(path, "markdown"))
         solutions = re.findall("<details>.*?```python\n(.*?)```", prose, re.DOTALL)
         for source in [text(cell) for cell in cells(path, "code")]:
-            for name, exercise in re.findall(r'await check\((\w+), "(\w+)"\)', source):
+            for name, exercise in re.findall(r'await check\((\w+), "(\w+)"', source):
                 (solution,) = [solution for solution in solutions if f"class {name}(" in solution]
                 yield pytest.param(source, solution, name, exercise, id=exercise)
 

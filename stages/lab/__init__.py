@@ -7,7 +7,7 @@ lab.diagram()
 """
 
 from stages.lab.background import launch
-from stages.lab.exercises import check
+from stages.lab.checking import check
 from stages.lab.reading import show, steps
 
 __all__ = ["check", "launch", "show", "steps"]

@@ -45,7 +45,7 @@ class Background:
     def stop(self) -> None:
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.stopping.set)
-            self.thread.join()
+            self.thread.join(timeout=2)  # a server that hangs stays behind, and dies with the process
 
 
 def launch(server: serve.Handler) -> Lab:

@@ -7,10 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
-from stages.lab.background import launch
 from stages.lab.lab import Lab
-from stages.lab.reading import Text
-from stages.serve import settings_of
 
 
 class Claim(NamedTuple):
@@ -22,33 +19,6 @@ class Claim(NamedTuple):
 
 
 Claims = AsyncIterator[Claim]
-
-
-async def check(server: type, exercise: str) -> Text:
-    """Try a class of your own: a line for each claim, ✓ if it holds, else what was expected and what was got.
-
-    Raises ValueError if there is no such exercise.
-    """
-    if exercise not in EXERCISES:
-        raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(EXERCISES)}")
-    claims = []
-    seed = {"seed": 42} if "seed" in settings_of(server) else {}
-    with launch(server(**seed)) as lab:
-        try:
-            claims = [claim async for claim in EXERCISES[exercise](lab)]
-        except Exception as problem:
-            claims.append(Claim("it runs", "no exception", problem))
-    return verdict(claims)
-
-
-def verdict(claims: list[Claim]) -> Text:
-    """A line for each claim, and whether all is as it should be."""
-    lines = []
-    for text, expected, got in claims:
-        lines.append(f"✓ {text}" if expected == got else f"✗ {text}: expected `{expected!r}`, got `{got!r}`")
-    end = "solved" if all(line.startswith("✓") for line in lines) else "not yet"
-    plain = "\n".join([*lines, end])
-    return Text("\n".join([*[f"- {line}" for line in lines], "", f"**{end}**"]), plain.replace("`", ""))
 
 
 def texts(messages: list[dict[str, Any]]) -> list[Any]:

@@ -1,0 +1,90 @@
+"""Check a class of your own: by an exercise of the notebooks, by the shared tests, or both."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import STAGES, serve
+from stages.lab.background import launch
+from stages.lab.exercises import EXERCISES, Claim
+from stages.lab.reading import Text
+from stages.lab.record import shortened
+
+TESTS = Path(__file__).parents[2] / "tests"
+
+
+async def check(server: type[serve.Handler], exercise: str | None = None, *, until: str | None = None) -> Text:
+    """Try a server: a line for each claim, ✓ if it holds, else what was expected and what was got.
+
+    `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared tests it is to pass:
+    the very tests that `pytest` runs, found in the project's checkout. Raises ValueError for unknown names.
+    """
+    if exercise is not None and exercise not in EXERCISES:
+        raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(EXERCISES)}")
+    if until is not None and until not in STAGES:
+        raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(STAGES)}")
+    claims = await try_exercise(server, exercise) if exercise else []
+    tested = await asyncio.to_thread(run_tests, server, until) if until else []
+    if exercise and until:
+        failed = [claim.text for claim in tested if claim.expected != claim.got]
+        tested = [Claim(f"all tests up to {until} still pass", [], failed)]
+    return verdict(claims + tested)
+
+
+async def try_exercise(server: Any, exercise: str) -> list[Claim]:
+    seed = {"seed": 42} if "seed" in serve.settings_of(server) else {}
+    with launch(server(**seed)) as lab:
+        try:
+            return [claim async for claim in EXERCISES[exercise](lab)]
+        except Exception as problem:
+            return [Claim("it runs", "no exception", problem)]
+
+
+class Judge:
+    """A pytest plugin that hands the class to the tests, and collects what they find."""
+
+    def __init__(self, server: type[serve.Handler]) -> None:
+        self.server = server
+        self.claims: list[Claim] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.option.target = self.server
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.failed:
+            text = report.nodeid.rpartition("test_")[2].partition("[")[0].replace("_", " ")
+            self.claims.append(Claim(text, *expected_and_got(str(report.longrepr)) if report.failed else (None, None)))
+
+
+def expected_and_got(told: str) -> tuple[str, str]:
+    """What the tests tell of a failure: "expected …" and "received …" on two lines, or "expected …, got …" on one."""
+    found = re.search(r"^expected\s+(.*?)(?:\nreceived\s+|, got |, but )(.*)", told, re.MULTILINE)
+    expected, got = found.groups() if found else ("that it holds", told.splitlines()[-2].strip())
+    return shortened(expected, 100), shortened(got, 100)
+
+
+def run_tests(server: type[serve.Handler], until: str) -> list[Claim]:
+    """Run the shared tests on a class. Raises RuntimeError where they cannot be run."""
+    if not (TESTS / "conftest.py").exists():
+        raise RuntimeError(
+            f"the tests are not at {TESTS}: expected the project's checkout, installed with `pip install -e`"
+        )
+    judge = Judge(server)
+    plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest"]
+    options = [option for plugin in plugins for option in ("-p", plugin)]
+    pytest.main([str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until], plugins=[judge])
+    return judge.claims
+
+
+def verdict(claims: list[Claim]) -> Text:
+    """A line for each claim, and whether all is as it should be."""
+    lines = []
+    for text, expected, got in claims:
+        lines.append(f"✓ {text}" if expected == got else f"✗ {text}: expected `{expected}`, got `{got}`")
+    end = "solved" if all(line.startswith("✓") for line in lines) else "not yet"
+    plain = "\n".join([*lines, end])
+    return Text("\n".join([*[f"- {line}" for line in lines], "", f"**{end}**"]), plain.replace("`", ""))

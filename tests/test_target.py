@@ -1,0 +1,122 @@
+"""`--target`: somebody else's server, judged by the shared tests."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from stages import basic, delivery
+from stages.lab import check
+
+ROOT = Path(__file__).parent.parent
+
+
+def judged(target: str, until: str) -> subprocess.CompletedProcess[str]:
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-o", "addopts=", "--target", target, "--until", until]
+    command = [sys.executable, "-m", "pytest", "tests", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=60)
+
+
+def test_a_failure_is_told_to_the_author_of_the_server() -> None:
+    result = judged("tests/broken/delivers_twice.py", "basic")
+    assert result.returncode == 1
+    story = result.stdout.partition("claim     a message reaches every subscriber of its topic\n")[2]
+    assert story.splitlines()[3:11] == [
+        story.splitlines()[3],
+        story.splitlines()[4],
+        story.splitlines()[5],
+        "the wire  server   --> client 1  #0 'hello'",
+        "the wire  server   --> client 1  #0 'hello'",
+        "expected  ['hello']",
+        "received  ['hello', 'hello']",
+        "hint      Write each message to every client that has subscribed to exactly this topic.",
+    ]
+    assert "assert" not in story.partition("hint")[0]
+
+
+def test_a_class_in_a_module_can_be_the_target() -> None:
+    result = judged("stages.basic:Server", "basic")
+    assert result.returncode == 0, result.stdout
+    assert "17 passed" in result.stdout
+
+
+@contextmanager
+def node_server() -> Iterator[str]:
+    """README's example in another language, running."""
+    command = ["node", "tests/basic_server.mjs", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().rpartition(" ")[2].strip()
+        process.kill()
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+def test_a_server_in_another_language_can_pass() -> None:
+    with node_server() as address:
+        result = judged(address, "basic")
+    assert result.returncode == 0, result.stdout
+    assert "17 passed" in result.stdout
+
+
+def test_a_server_that_hangs_is_asked_no_further() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        result = judged(f"127.0.0.1:{silent.getsockname()[1]}", "basic")
+    assert (
+        "expected an answer, or the delivery of a message to ourselves, but nothing came for 3 seconds" in result.stdout
+    )
+    assert "the server does not answer: it is not asked any further" in result.stdout
+    assert "1 failed" in result.stdout
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
+def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: bytes) -> None:
+    def serve() -> None:
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            with client:
+                client.recv(1)
+                client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        result = judged(f"127.0.0.1:{listener.getsockname()[1]}", "basic")
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert "17 failed" in result.stdout
+    assert ("expected a dict literal, got the line b'HTTP" if answer else "but the connection broke") in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("nosuch.py", "cannot load nosuch.py: "),
+        ("stages.basic:Nobody", "cannot load stages.basic:Nobody: "),
+        ("localhost:1", "nothing answers at localhost:1: "),
+    ],
+)
+def test_a_target_that_is_none_is_one_clear_line(target: str, problem: str) -> None:
+    result = judged(target, "basic")
+    assert result.returncode == 4
+    assert result.stderr.startswith(f"ERROR: --target: {problem}")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+async def test_check_runs_the_same_tests_on_a_class_of_ones_own() -> None:
+    class Mine(basic.Server):
+        pass
+
+    told = str(await check(Mine, until="delivery"))
+    assert told.count("✓") == 17
+    assert "✗ one delivery reaches exactly one subscriber" in told
+    assert told.endswith("not yet")
+    assert str(await check(delivery.Server, until="delivery")).endswith("solved")
