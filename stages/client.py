@@ -1,17 +1,25 @@
-"""An asyncio client for any Python program.
+"""An asyncio client for any Python program, and for the terminal.
 
     async with await Client.connect(7777) as client:
-        await client.subscribe("foo", last_seen=41)
-        async for message in client:
-            print(message["index"], message["msg"])
+        await client.send("foo", "hello", delivery="one")
+
+    async for message in follow(7777, "foo", last_seen=41):
+        print(message["index"], message["msg"])
+
+    $ python -m stages.client 7777 subscribe foo
 
 Article: the commands shown in its sections; it drives its server by hand.
 """
 
 import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Self
 
 from stages import wire
+
+log = logging.getLogger("stages")
 
 LONGEST = 16 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was sent."""
@@ -69,3 +77,72 @@ class Client:
 
     async def __aexit__(self, *failure: object) -> None:
         await self.close()
+
+
+REMEMBERED = 1000
+"""How many messages `follow` remembers, to tell what it has seen from what is new."""
+
+Report = Callable[[str], object]
+
+
+async def follow(
+    port: int,
+    topic: str,
+    *,
+    host: str = "localhost",
+    last_seen: int = -1,
+    attempts: int | None = None,
+    longest_delay: float = 5.0,
+    report: Report = log.warning,
+) -> AsyncGenerator[wire.Command, None]:
+    """Yield the messages of a topic, each once and none that is cached left out, also across lost connections.
+
+    After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with jitter, at most
+    `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each loss, and of a
+    server that has started over, whose indexes begin at 0 again: its messages are all new.
+    Raises ConnectionError after the last attempt, and `wire.Error` if the server rejects the subscription or does not
+    number its messages (stage `last_seen` does).
+    """
+    seen: dict[int, wire.Command] = {}
+    failures = 0
+    while True:
+        try:
+            async with await Client.connect(port, host) as client:
+                await client.subscribe(topic, last_seen=min(seen) - 1 if seen else last_seen)
+                async for message in unseen(client, topic, seen, report):
+                    failures = 0
+                    yield message
+        except (EOFError, OSError) as problem:
+            failures += 1
+            if attempts is not None and failures > attempts:
+                raise ConnectionError(f"no connection to {host}:{port} after {attempts} attempts: {problem}") from None
+            delay = min(longest_delay, 0.05 * 2**failures) * random.uniform(0.5, 1)
+            report(f"no connection to {host}:{port}, trying again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+
+
+async def unseen(
+    client: Client, topic: str, seen: dict[int, wire.Command], report: Report
+) -> AsyncGenerator[wire.Command, None]:
+    """Yield what a connection brings, save what was seen: that is replayed to show whether the server is the same."""
+    while True:
+        message = await client.receive()
+        index = message.get("index")
+        if index is None:
+            raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
+        if seen.get(index) == message:
+            continue
+        if seen and index <= max(seen):
+            report(f"the server has started over: {topic} is at index {index} again")
+            seen.clear()
+            await client.subscribe(topic)
+        seen[index] = message
+        if len(seen) > REMEMBERED:
+            del seen[min(seen)]
+        yield message
+
+
+if __name__ == "__main__":
+    from stages import terminal
+
+    terminal.main()

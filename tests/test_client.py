@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from stages import disconnects, serve, wire
-from stages.client import Client
+from stages import basic, disconnects, serve, wire
+from stages.client import Client, follow
 
 
 async def test_what_one_client_sends_another_receives() -> None:
@@ -54,3 +54,59 @@ async def test_connecting_where_nobody_listens_is_an_oserror() -> None:
         pass
     with pytest.raises(OSError, match=str(port)):
         await Client.connect(port)
+
+
+async def send(port: int, *msgs: object) -> None:
+    """Send messages; at the end the server has taken them all."""
+    async with await Client.connect(port) as client:
+        for msg in msgs:
+            await client.send("foo", msg)
+        client.writer.write(b"quit\n")
+        await client.reader.read()
+
+
+async def test_following_misses_and_repeats_nothing_across_lost_connections() -> None:
+    server, reports = disconnects.Server(), list[str]()
+    async with serve.listening(server, "127.0.0.1", 0) as port:
+        messages = follow(port, "foo", report=reports.append)
+        await send(port, "a", "b")
+        assert [(await anext(messages))["msg"] for _ in range(2)] == ["a", "b"]
+    for number in range(3):
+        async with serve.listening(server, "127.0.0.1", port):
+            await send(port, number)
+            assert (await anext(messages))["msg"] == number
+    assert all(report.startswith(f"no connection to localhost:{port}, trying again in") for report in reports)
+    assert len(reports) >= 3
+    await messages.aclose()
+
+
+async def test_following_reports_a_server_that_has_started_over_and_takes_all_its_messages() -> None:
+    reports = list[str]()
+    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
+        messages = follow(port, "foo", report=reports.append)
+        await send(port, "a", "b", "c")
+        assert [(await anext(messages))["msg"] for _ in range(3)] == ["a", "b", "c"]
+    async with serve.listening(disconnects.Server(), "127.0.0.1", port):
+        await send(port, "new", "newer")
+        assert [(await anext(messages))["msg"] for _ in range(2)] == ["new", "newer"]
+    assert reports[-1] == "the server has started over: foo is at index 0 again"
+    await messages.aclose()
+
+
+async def test_following_gives_up_after_the_attempts_allowed() -> None:
+    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
+        pass
+    reports = list[str]()
+    with pytest.raises(ConnectionError, match=r"no connection to localhost:.* after 2 attempts"):
+        await anext(follow(port, "foo", attempts=2, report=reports.append))
+    assert len(reports) == 2
+
+
+async def test_following_needs_a_server_that_numbers_its_messages() -> None:
+    async with serve.listening(basic.Server(), "127.0.0.1", 0) as port:
+        messages = follow(port, "foo")
+        waiting = asyncio.ensure_future(anext(messages))
+        while not waiting.done():  # until it has subscribed
+            await send(port, "hello")
+        with pytest.raises(wire.Error, match="expected stage last_seen or a later one"):
+            await waiting

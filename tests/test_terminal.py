@@ -1,0 +1,117 @@
+"""`python -m stages.client`: the client for the terminal, on a real server."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from test_command_line import PYTHON, ROOT, run, started
+
+CLIENT = [*PYTHON, "-m", "stages.client"]
+
+
+@pytest.fixture
+def port() -> Iterator[str]:
+    with started("stages.disconnects", "0", "--quiet") as (_, port):
+        yield str(port)
+
+
+def client(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CLIENT, *arguments], cwd=ROOT, input=typed, capture_output=True, text=True, encoding="utf-8", timeout=30
+    )
+
+
+def subscriber(port: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [*CLIENT, port, "subscribe", "foo", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+
+def message(text: str, index: int, delivery: str = "all") -> str:
+    command = {"command": "send", "topic": "foo", "msg": text, "delivery": delivery, "index": index}
+    return f"{command}\n"
+
+
+def test_what_is_sent_is_printed_to_who_subscribes(port: str) -> None:
+    assert client(port, "send", "foo", "it's me").returncode == 0
+    assert client(port, "send", "foo", typed="one\ntwo\n").returncode == 0
+    assert client(port, "send", "foo", "for one", "--delivery", "one").returncode == 0
+    with subscriber(port, "--last-seen", "0") as process:
+        assert process.stdout
+        printed = [process.stdout.readline() for _ in range(3)]
+        process.kill()
+    assert printed == [message("one", 1), message("two", 2), message("for one", 3, "one")]
+
+
+def test_a_subscriber_survives_a_restart_of_the_server() -> None:
+    with started("stages.disconnects", "0", "--quiet") as (_, port):
+        client(str(port), "send", "foo", "before")
+        process = subscriber(str(port))
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == message("before", 0)
+    with process, started("stages.disconnects", str(port), "--quiet"):
+        client(str(port), "send", "foo", "after")
+        assert process.stdout.readline() == message("after", 0)
+        process.kill()
+        told = process.stderr.read().splitlines()
+    assert told[0].startswith(f"no connection to localhost:{port}, trying again in ")
+    assert told[-1] == "the server has started over: foo is at index 0 again"
+
+
+def test_the_prompt_takes_commands_and_short_forms(port: str) -> None:
+    typed = "subscribe foo\nsend foo hello world\none foo 'job'\n{'command': 'send', 'topic': 'foo', 'msg': 1}\nwhat?\n"
+    printed = client(port, typed=typed).stdout.splitlines(keepends=True)
+    assert printed[:2] == [message("hello world", 0), message("'job'", 1, "one")]
+    assert printed[2] == "{'command': 'send', 'topic': 'foo', 'msg': 1, 'index': 2}\n"
+    assert printed[3].startswith("{'error': ")
+    assert len(printed) == 4
+
+
+def test_an_error_of_the_server_is_told() -> None:
+    with started("stages.basic", "0", "--quiet") as (_, port):
+        client(str(port), "send", "foo", "x" * 70_000)
+        result = client(str(port), "send", "foo", typed="x" * 70_000)
+    assert result.returncode == 1
+    assert result.stderr == "stages.client: the server says: line too long: expected at most 65536 bytes\n"
+
+
+def test_a_server_that_is_not_there_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    result = client(port, "send", "foo", "hello")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"stages.client: cannot reach localhost:{port}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_bad_argument_is_one_clear_line() -> None:
+    result = run("stages.client", "7777", "send", "foo", "--delivery", "some")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "invalid choice: 'some'" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_ctrl_c_is_silent(port: str) -> None:
+    client(port, "send", "foo", "hello")
+    with subscriber(port) as process:
+        assert process.stdout
+        process.stdout.readline()  # it is running
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30) == ("", "")
+
+
+def test_a_pipe_that_closes_ends_it_silently(port: str) -> None:
+    client(port, "send", "foo", typed="1\n2\n")
+    with subscriber(port) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        client(port, "send", "foo", "one more, into the closed pipe")
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 0
