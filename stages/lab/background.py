@@ -56,6 +56,4 @@ def launch(server: serve.Handler) -> Lab:
     """
     if isinstance(server, type) or not hasattr(server, "handle_client"):
         raise TypeError(f"launch expects a server, such as launch(Server()), not {server!r}")
-    lab = Lab(server)
-    lab.background = Background(lab)
-    return lab
+    return Lab(server, Background)

@@ -64,16 +64,16 @@ class Tap:
 class Lab:
     """A running server to experiment with."""
 
-    background: Running
-
-    def __init__(self, server: serve.Handler) -> None:
+    def __init__(self, server: serve.Handler, run: Callable[[serve.Handler], Running]) -> None:
         self.server = server
+        self.run = run
         self.clients: dict[str, NamedClient] = {}
         self.steps: list[Step] = []
         self.taps: list[Tap] = []
         self.faults: list[Exception] = []
         self.numbers = itertools.count()
         self.busy = asyncio.Lock()
+        self.background = run(self)
 
     def __repr__(self) -> str:
         return f"<lab with {', '.join(self.clients) or 'no clients'}>"
@@ -95,10 +95,15 @@ class Lab:
             raise ValueError(f"there is a client {name!r} already: expected another name")
         client = NamedClient(*await self.background.connect(LONGEST), name, self)
         self.clients[name] = client
-        async with self.step("connect", "connects", by=client):
-            ping = await client.settle()
-            client.tap = next(tap for tap in self.taps if tap.pinged == ping)
-            client.tap.name = name
+        try:
+            async with self.step("connect", "connects", by=client):
+                ping = await client.settle()
+                client.tap = next(tap for tap in self.taps if tap.pinged == ping)
+                client.tap.name = name
+        except BaseException:
+            client.writer.close()
+            self.clients.pop(name, None)
+            raise
         return client
 
     @asynccontextmanager
@@ -117,6 +122,13 @@ class Lab:
     def diagram(self, last: int | None = None) -> Diagram:
         """Draw what went over the wire: everything, or only the `last` so many steps."""
         return Diagram(self.steps, 0 if last is None else max(0, len(self.steps) - last))
+
+    def restart(self, server: serve.Handler) -> None:
+        """Stop the server, as a crash would, and run another in its place. All clients lose their connection."""
+        self.steps += [Step("leave", name, "is disconnected") for name in self.clients]
+        self.stop()
+        self.server = server
+        self.background = self.run(self)
 
     def stop(self) -> None:
         """Close all connections and stop the server. Doing it twice does no harm."""

@@ -27,6 +27,8 @@ def run(notebook: NotebookNode) -> None:
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"c{number:02}"
         cell.metadata = {"tags": cell.metadata.tags} if "tags" in cell.metadata else {}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # names a live object
 
 
 def picture(notebook: NotebookNode) -> str | None:

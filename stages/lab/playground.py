@@ -1,0 +1,143 @@
+"""The playground: a server and its clients to be operated by hand, in a notebook."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable, Coroutine
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+from stages import STAGES
+from stages.lab.background import launch
+from stages.lab.lab import NamedClient
+
+STATE = ("topics", "caches", "indexes")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
+
+
+def playground() -> "Playground":
+    """A panel with buttons, on a real server: choose a stage, connect clients, send, and watch the diagram grow."""
+    return Playground()
+
+
+class Playground:
+    """The panel. Each button calls the method of the same name; what goes wrong is shown below the buttons."""
+
+    def __init__(self) -> None:
+        self.stage = widgets.Dropdown(options=list(STAGES), description="stage")
+        self.name = widgets.Text("alice", description="new client")
+        self.client = widgets.Dropdown(description="client")
+        self.topic = widgets.Text("foo", description="topic")
+        self.last_seen = widgets.Text(placeholder="none", description="last_seen")
+        self.message = widgets.Text("hello", description="message")
+        self.problem = widgets.HTML()
+        self.state = widgets.HTML()
+        self.picture = widgets.Image(format="svg+xml")
+        self.running: asyncio.Task[None] | None = None
+        self.lab = launch(self.new_server())
+        self.stage.observe(lambda _: self.do(self.restart), names="value")
+        self.panel = widgets.VBox([*self.rows(), self.problem, self.picture, self.state])
+        self.refresh()
+
+    def rows(self) -> list[widgets.HBox]:
+        return [
+            widgets.HBox([self.stage, self.button("Restart", self.restart)]),
+            widgets.HBox([self.name, self.button("Connect", self.connect)]),
+            widgets.HBox([self.client, self.button("Disconnect", self.disconnect), self.button("Kill", self.kill)]),
+            widgets.HBox([self.topic, self.last_seen, self.button("Subscribe", self.subscribe)]),
+            widgets.HBox(
+                [
+                    self.message,
+                    self.button("Send to all", lambda: self.send("all")),
+                    self.button("Send to one", lambda: self.send("one")),
+                ]
+            ),
+        ]
+
+    def button(self, label: str, action: Callable[[], Coroutine[Any, Any, None]]) -> widgets.Button:
+        button = widgets.Button(description=label)
+        button.on_click(lambda _: self.do(action))
+        return button
+
+    def do(self, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start an action, after the one before; `await play.running` waits for it."""
+        self.running = asyncio.ensure_future(self.one_after_another(self.running, action))
+
+    async def one_after_another(
+        self, before: Awaitable[None] | None, action: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        if before:
+            await before
+        self.problem.value = ""
+        try:
+            await action()
+        except Exception as problem:
+            self.problem.value = f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
+        self.refresh()
+
+    def new_server(self) -> Any:
+        return importlib.import_module(f"stages.{self.stage.value}").Server()
+
+    def chosen(self) -> NamedClient:
+        if self.client.value is None:
+            raise ValueError("no client is connected: expected one to be connected first")
+        return self.lab.clients[self.client.value]
+
+    async def restart(self) -> None:
+        self.lab.restart(self.new_server())
+
+    async def connect(self) -> None:
+        if not self.name.value.strip():
+            raise ValueError("the new client has no name: expected one, such as alice")
+        name = (await self.lab.connect(self.name.value.strip())).name
+        self.refresh()
+        self.client.value = name
+        self.name.value = next((n for n in NAMES if n not in self.lab.clients), f"client {len(self.lab.clients) + 1}")
+
+    async def disconnect(self) -> None:
+        await self.chosen().close()
+
+    async def kill(self) -> None:
+        await self.chosen().drop()
+
+    async def subscribe(self) -> None:
+        seen = self.last_seen.value.strip()
+        await self.command({"command": "subscribe", "topic": self.topic.value} | ({"last_seen": seen} if seen else {}))
+
+    async def send(self, delivery: str) -> None:
+        await self.command(
+            {"command": "send", "topic": self.topic.value, "msg": self.message.value, "delivery": delivery}
+        )
+
+    async def command(self, command: dict[str, Any]) -> None:
+        for answer in await self.chosen().raw(str(command)):
+            if "error" in answer:
+                raise ValueError(f"the server says: {answer['error']}")
+
+    def refresh(self) -> None:
+        """Show the clients, the diagram, and what the server keeps."""
+        kept, names = self.client.value, list(self.lab.clients)
+        self.client.options = names
+        self.client.value = kept if kept in names else next(iter(names), None)
+        self.picture.value = self.lab.diagram().svg().encode()
+        lines = [
+            f"{name}: {self.shown(getattr(self.lab.server, name))}" for name in STATE if hasattr(self.lab.server, name)
+        ]
+        self.state.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
+
+    def shown(self, state: dict[str, Any]) -> str:
+        """Part of the server's state, with names for clients."""
+        names = {id(client.tap): name for name, client in self.lab.clients.items()}
+
+        def named(kept: Any) -> Any:
+            return (
+                kept
+                if isinstance(kept, int)
+                else [m if isinstance(m, dict) else names.get(id(m), "(gone)") for m in kept]
+            )
+
+        return str({topic: named(kept) for topic, kept in state.items()})
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return {**self.panel._repr_mimebundle_(**options), "text/plain": "<playground>"}
