@@ -33,7 +33,7 @@ class Playground:
         self.message = widgets.Text("hello", description="message")
         self.problem = widgets.HTML()
         self.state = widgets.HTML()
-        self.picture = widgets.Image(format="svg+xml")
+        self.picture = widgets.Image(format="svg+xml", layout={"align_self": "flex-start", "max_width": "100%"})
         self.running: asyncio.Task[None] | None = None
         self.lab = launch(self.new_server())
         self.stage.observe(lambda _: self.do(self.restart), names="value")
