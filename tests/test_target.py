@@ -78,6 +78,23 @@ def test_a_server_that_hangs_is_asked_no_further() -> None:
     assert "1 failed" in result.stdout
 
 
+SPINS = """
+from stages import basic
+
+class Server(basic.Server):
+    def handle(self, line, client):
+        while True:
+            pass
+"""
+
+
+def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
+    (tmp_path / "spins.py").write_text(SPINS)
+    result = judged(str(tmp_path / "spins.py"), "basic")
+    assert "the server does not answer: it is not asked any further" in result.stdout
+    assert "3 failed" in result.stdout
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
 def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: bytes) -> None:
     def serve() -> None:
