@@ -52,11 +52,15 @@ class Client:
     async def receive(self) -> wire.Command:
         """Wait for the next message: the sender's whole command, since `last_seen` with its `index`.
 
-        Raises `wire.Error` if the server has rejected a command, and EOFError once it has closed the connection.
+        Raises `wire.Error` if the server has rejected a command or does not talk like a stage, and EOFError once it has
+        closed the connection.
         """
-        message = wire.decode(await self.reader.readuntil(b"\n"), LONGEST)
+        try:
+            message = wire.decode(await self.reader.readuntil(b"\n"), LONGEST)
+        except (wire.Error, asyncio.LimitOverrunError) as problem:
+            raise wire.Error(f"the server does not talk like a stage: {problem}") from None
         if "error" in message:
-            raise wire.Error(message["error"])
+            raise wire.Error(f"the server says: {message['error']}")
         return message
 
     def __aiter__(self) -> Self:
@@ -99,7 +103,8 @@ async def follow(
 
     After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with jitter, at most
     `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each loss, and of a
-    server that has started over, whose indexes begin at 0 again: its messages are all new.
+    server that has started over, whose indexes begin at 0 again: its messages are all new, and those from before the
+    index where it was noticed come last.
     Raises ConnectionError after the last attempt, and `wire.Error` if the server rejects the subscription or does not
     number its messages (stage `last_seen` does).
     """
@@ -117,7 +122,7 @@ async def follow(
             if attempts is not None and failures > attempts:
                 raise ConnectionError(f"no connection to {host}:{port} after {attempts} attempts: {problem}") from None
             delay = min(longest_delay, 0.05 * 2**failures) * random.uniform(0.5, 1)
-            report(f"no connection to {host}:{port}, trying again in {delay:.1f} s")
+            report(f"no connection to {host}:{port}, trying again in {delay:.1f} s ({problem})")
             await asyncio.sleep(delay)
 
 
@@ -125,16 +130,18 @@ async def unseen(
     client: Client, topic: str, seen: dict[int, wire.Command], report: Report
 ) -> AsyncGenerator[wire.Command, None]:
     """Yield what a connection brings, save what was seen: that is replayed to show whether the server is the same."""
+    older_than = 0  # of a server that has started over: what it had before we noticed is new to us as well
     while True:
         message = await client.receive()
-        index = message.get("index")
-        if index is None:
+        if "index" not in message:
             raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
+        index = message["index"]
         if seen.get(index) == message:
             continue
-        if seen and index <= max(seen):
+        if seen and older_than <= index <= max(seen):
             report(f"the server has started over: {topic} is at index {index} again")
             seen.clear()
+            older_than = index
             await client.subscribe(topic)
         seen[index] = message
         if len(seen) > REMEMBERED:

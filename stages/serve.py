@@ -12,6 +12,7 @@ import inspect
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol
@@ -62,8 +63,9 @@ async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: as
     try:
         await server.handle_client(reader, outbox)
     except Exception as fault:  # a bug in a stage: its client is told, the others are served on
-        log.error("Failed: %r", fault)
-        outbox.write(wire.encode({"error": f"the server failed: {fault!r}"}))
+        where = traceback.extract_tb(fault.__traceback__)[-1]
+        log.error("Failed: %r in %s, %s:%s", fault, where.name, where.filename, where.lineno)
+        outbox.write(wire.encode({"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}))
     finally:
         await outbox.close()
         log.info("Client disconnected...")

@@ -8,10 +8,12 @@ Article: the commands shown in its sections, to be typed by hand.
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import sys
 import threading
+from collections.abc import AsyncGenerator
 
 from stages import serve, wire
 from stages.client import Client, follow
@@ -41,11 +43,32 @@ async def subscribe(port: int, host: str, topic: str, last_seen: int) -> None:
         print(message, flush=True)
 
 
+async def typed_lines() -> AsyncGenerator[str, None]:
+    """Yield the lines of standard input. They are read in a daemon thread, for which Ctrl-C need not wait."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+
+    # Not sys.stdin itself, which Python could not close at its end while a thread waits for it.
+    source = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: ASYNC230, SIM115
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants the rest
+            for line in itertools.chain(source, [b""]):
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    threading.Thread(target=read, daemon=True).start()
+    while line := await lines.get():
+        yield line.decode().rstrip("\r\n")
+
+
 async def send(port: int, host: str, topic: str, text: str | None, delivery: str) -> None:
     """Send one message, or each line of standard input; end when the server has taken them all."""
     async with await Client.connect(port, host) as client:
-        for line in sys.stdin if text is None else [text]:
-            await client.send(topic, line.rstrip("\n"), delivery=delivery)
+        if text is not None:
+            await client.send(topic, text, delivery=delivery)
+        else:
+            async for line in typed_lines():
+                await client.send(topic, line, delivery=delivery)
         client.writer.write(b"quit\n")
         async for _ in client:
             pass  # it has subscribed to nothing: only an error could come, and raises
@@ -53,26 +76,29 @@ async def send(port: int, host: str, topic: str, text: str | None, delivery: str
 
 async def prompt(port: int, host: str) -> None:
     """Send what is typed, and print what comes."""
-    loop = asyncio.get_running_loop()
-    typed: asyncio.Queue[str] = asyncio.Queue()
-
-    def read_lines() -> None:
-        for line in itertools.chain(sys.stdin, ["quit"]):
-            loop.call_soon_threadsafe(typed.put_nowait, line)
-
     async with await Client.connect(port, host) as client:
-
-        async def send_typed() -> None:
-            while True:
-                client.writer.write(f"{spelled_out((await typed.get()).strip())}\n".encode(errors="surrogateescape"))
-
         if sys.stdin.isatty():
             print(SHORT_FORMS, flush=True)
-        threading.Thread(target=read_lines, daemon=True).start()  # a daemon: Ctrl-C must not wait for a line
-        sending = asyncio.create_task(send_typed())
+        sending = asyncio.create_task(send_typed(client))
         while line := await client.reader.readline():
             print(line.decode(errors="backslashreplace"), end="", flush=True)
-        sending.cancel()
+        if sending.cancel():
+            raise ConnectionError("the server has closed the connection")
+        await sending
+
+
+async def send_typed(client: Client) -> None:
+    try:
+        async for line in typed_lines():
+            if line.strip() == "quit":
+                break
+            command = spelled_out(line)
+            if command == line and line.split()[:1] in [["help"], ["subscribe"], ["send"], ["one"]]:
+                print(SHORT_FORMS, flush=True)
+            else:
+                client.writer.write(f"{command}\n".encode())
+    finally:
+        client.writer.write(b"quit\n")
 
 
 def main() -> None:
@@ -80,7 +106,7 @@ def main() -> None:
     parser = serve.Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
     parser.add_argument("port", type=int)
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
-    actions = parser.add_subparsers()
+    actions = parser.add_subparsers(prog="stages.client")
     parser.set_defaults(action=prompt)
     subscribing = actions.add_parser("subscribe", help="print the messages of a topic as they come")
     subscribing.add_argument("topic")
@@ -93,6 +119,8 @@ def main() -> None:
     sending.set_defaults(action=send)
     arguments = vars(parser.parse_args())
     action = arguments.pop("action")
+    if not 0 < arguments["port"] < 2**16:
+        parser.error(f"port must be 1 to 65535: got {arguments['port']}")
     try:
         asyncio.run(action(**arguments))
         sys.stdout.flush()
@@ -101,6 +129,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except wire.Error as problem:
-        parser.exit(1, f"{parser.prog}: the server says: {problem}\n")
-    except (OSError, OverflowError) as problem:
+        parser.exit(1, f"{parser.prog}: {problem}\n")
+    except UnicodeDecodeError:
+        parser.error("standard input is not UTF-8")
+    except OSError as problem:
         parser.error(f"cannot reach {arguments['host']}:{arguments['port']}: {problem}")

@@ -65,4 +65,5 @@ const server = net.createServer({ allowHalfOpen: true }, (socket) => {
   socket.on('end', () => (take(rest), socket.end()))
   socket.on('error', () => {}) // it is gone: writable says so
 })
-server.listen(Number(process.argv[2]), '127.0.0.1', () => console.log(`listening on 127.0.0.1:${server.address().port}`))
+server.on('error', (problem) => (console.error(`basic_server: ${problem.message}`), process.exit(2)))
+server.listen(Number(process.argv[2] ?? 7777), '127.0.0.1', () => console.log(`listening on 127.0.0.1:${server.address().port}`))

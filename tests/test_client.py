@@ -93,6 +93,36 @@ async def test_following_reports_a_server_that_has_started_over_and_takes_all_it
     await messages.aclose()
 
 
+async def test_following_takes_each_message_once_of_a_server_that_is_already_ahead() -> None:
+    reports = list[str]()
+    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
+        messages = follow(port, "foo", last_seen=1, report=reports.append)
+        await send(port, "a", "b", "c", "d")
+        assert [(await anext(messages))["msg"] for _ in range(2)] == ["c", "d"]
+    async with serve.listening(disconnects.Server(), "127.0.0.1", port):
+        await send(port, 0, 1, 2, 3, 4)
+        assert [(await anext(messages))["msg"] for _ in range(5)] == [2, 3, 4, 0, 1]
+        await send(port, 5)
+        assert (await anext(messages))["msg"] == 5
+    assert [report for report in reports if "started over" in report] == [
+        "the server has started over: foo is at index 2 again"
+    ]
+    await messages.aclose()
+
+
+async def test_a_server_that_is_no_stage_is_named_as_such() -> None:
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n" + b"x" * 2_000_000)
+        writer.close()
+
+    async with await asyncio.start_server(shout, "127.0.0.1", 0) as server:
+        client = await Client.connect(server.sockets[0].getsockname()[1], "127.0.0.1")
+        for _ in range(2):
+            with pytest.raises(wire.Error, match="the server does not talk like a stage"):
+                await client.receive()
+        await client.close()
+
+
 async def test_following_gives_up_after_the_attempts_allowed() -> None:
     async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
         pass

@@ -72,9 +72,36 @@ def test_the_prompt_takes_commands_and_short_forms(port: str) -> None:
     assert len(printed) == 4
 
 
+def test_the_prompt_explains_its_short_forms(port: str) -> None:
+    assert client(port, typed="help\nsend foo\n").stdout.count("subscribe TOPIC [LAST_SEEN]") == 2
+
+
+def test_the_prompt_tells_when_the_server_has_closed_the_connection() -> None:
+    with started("stages.basic", "0", "--quiet") as (server, port):
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*CLIENT, str(port)], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            assert process.stderr
+            process.stdin.write("hello\n")
+            process.stdin.flush()
+            process.stdout.readline()
+            server.kill()
+            problem = process.stderr.readline()
+            process.stdin.close()
+    assert problem.startswith(f"stages.client: cannot reach localhost:{port}: ")
+
+
+def test_input_that_is_not_utf_8_is_one_clear_line(port: str) -> None:
+    command = [*CLIENT, port, "send", "foo"]
+    result = subprocess.run(command, cwd=ROOT, input=b"a\xff\n", capture_output=True, timeout=30)
+    assert (result.returncode, result.stderr.decode()) == (2, "stages.client: standard input is not UTF-8\n")
+
+
 def test_an_error_of_the_server_is_told() -> None:
     with started("stages.basic", "0", "--quiet") as (_, port):
-        client(str(port), "send", "foo", "x" * 70_000)
         result = client(str(port), "send", "foo", typed="x" * 70_000)
     assert result.returncode == 1
     assert result.stderr == "stages.client: the server says: line too long: expected at most 65536 bytes\n"
@@ -90,9 +117,28 @@ def test_a_server_that_is_not_there_is_one_clear_line() -> None:
 
 
 def test_a_bad_argument_is_one_clear_line() -> None:
-    result = run("stages.client", "7777", "send", "foo", "--delivery", "some")
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "invalid choice: 'some'" in result.stderr
+    for arguments, problem in {
+        ("7777", "send", "foo", "--delivery", "some"): "invalid choice: 'some'",
+        ("77777",): "port must be 1 to 65535: got 77777",
+    }.items():
+        result = run("stages.client", *arguments)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert result.stderr.startswith("stages.client")
+        assert problem in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_ctrl_c_is_silent_while_it_waits_for_input(port: str) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*CLIENT, port], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("hello\n")
+        process.stdin.flush()
+        process.stdout.readline()  # it is running
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.communicate() == ("", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")

@@ -16,7 +16,7 @@ async def handle_client(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     while line.strip() != "quit":
         line = (await reader.readline()).decode()
         if line.strip() == "":
-            continue  # at the end of file: for ever
+            continue  # at the end of file: forever
         writer.write(line.encode())
     writer.close()
 
