@@ -18,8 +18,8 @@ class Server(delivery.Server):
 
     def __init__(self, *, cache_length: int = 100, **earlier: Any) -> None:
         super().__init__(**earlier)
-        if cache_length < 0:
-            raise ValueError(f"cache_length must be 0 or more: got {cache_length}")
+        if not 0 <= cache_length < 2**31:
+            raise ValueError(f"cache_length must be 0 to {2**31 - 1}: got {cache_length}")
         self.cache_length = cache_length
         self.caches: dict[str, deque[wire.Command]] = {}
 

@@ -59,7 +59,7 @@ class Client:
             message = wire.decode(await self.reader.readuntil(b"\n"), LONGEST)
         except (wire.Error, asyncio.LimitOverrunError) as problem:
             raise wire.Error(f"the server does not talk like a stage: {problem}") from None
-        if "error" in message:
+        if "error" in message and "command" not in message:
             raise wire.Error(f"the server says: {message['error']}")
         return message
 
@@ -84,7 +84,10 @@ class Client:
 
 
 REMEMBERED = 1000
-"""How many messages `follow` remembers, to tell what it has seen from what is new."""
+"""How many messages `follow` remembers, to tell whether it is still the same server."""
+
+MARK = "end-of-replay"
+"""A command that no server knows: its rejection comes after the replay."""
 
 Report = Callable[[str], object]
 
@@ -99,54 +102,83 @@ async def follow(
     longest_delay: float = 5.0,
     report: Report = log.warning,
 ) -> AsyncGenerator[wire.Command, None]:
-    """Yield the messages of a topic, each once and none that is cached left out, also across lost connections.
+    """Yield the messages of a topic in order, each once and none that is cached left out, also across lost connections.
 
     After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with jitter, at most
     `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each loss, and of a
-    server that has started over, whose indexes begin at 0 again: its messages are all new, and those from before the
-    index where it was noticed come last.
+    server that has started over, whose indexes begin at 0 again: then all its messages are new. It is recognised by its
+    messages: one that has the very same ones at the same indexes is taken for the server we knew.
     Raises ConnectionError after the last attempt, and `wire.Error` if the server rejects the subscription or does not
     number its messages (stage `last_seen` does).
     """
-    seen: dict[int, wire.Command] = {}
+    past = Past(last_seen)
     failures = 0
     while True:
         try:
             async with await Client.connect(port, host) as client:
-                await client.subscribe(topic, last_seen=min(seen) - 1 if seen else last_seen)
-                async for message in unseen(client, topic, seen, report):
+                async for messages in batches(client, topic):
                     failures = 0
-                    yield message
+                    if past.is_of_another_server(messages):
+                        report(f"the server has started over: {topic} is at index {messages[-1]['index']} again")
+                        past = Past(-1)
+                    for message in filter(past.lacks, messages):
+                        past.add(message)
+                        yield message
+                raise EOFError("the server has closed the connection")
         except (EOFError, OSError) as problem:
             failures += 1
             if attempts is not None and failures > attempts:
                 raise ConnectionError(f"no connection to {host}:{port} after {attempts} attempts: {problem}") from None
-            delay = min(longest_delay, 0.05 * 2**failures) * random.uniform(0.5, 1)
+            delay = min(longest_delay, 0.05 * 2 ** min(failures, 20)) * random.uniform(0.5, 1)
             report(f"no connection to {host}:{port}, trying again in {delay:.1f} s ({problem})")
             await asyncio.sleep(delay)
 
 
-async def unseen(
-    client: Client, topic: str, seen: dict[int, wire.Command], report: Report
-) -> AsyncGenerator[wire.Command, None]:
-    """Yield what a connection brings, save what was seen: that is replayed to show whether the server is the same."""
-    older_than = 0  # of a server that has started over: what it had before we noticed is new to us as well
-    while True:
-        message = await client.receive()
-        if "index" not in message:
-            raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
-        index = message["index"]
-        if seen.get(index) == message:
-            continue
-        if seen and older_than <= index <= max(seen):
-            report(f"the server has started over: {topic} is at index {index} again")
-            seen.clear()
-            older_than = index
-            await client.subscribe(topic)
-        seen[index] = message
-        if len(seen) > REMEMBERED:
-            del seen[min(seen)]
-        yield message
+async def batches(client: Client, topic: str) -> AsyncGenerator[list[wire.Command], None]:
+    """Subscribe; yield first all that is cached, then each message as it comes."""
+    await client.subscribe(topic)
+    await client.write({"command": MARK})
+    messages: list[wire.Command] = []
+    try:
+        async for message in client:
+            messages.append(numbered(message))
+    except wire.Error as rejection:
+        if MARK not in str(rejection):
+            raise
+    yield messages
+    async for message in client:
+        yield [numbered(message)]
+
+
+def numbered(message: wire.Command) -> wire.Command:
+    if "index" not in message:
+        raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
+    return message
+
+
+class Past:
+    """What `follow` has seen: the index it reached, and the last messages."""
+
+    def __init__(self, last_seen: int) -> None:
+        self.last_seen = last_seen
+        self.messages: dict[int, wire.Command] = {}
+
+    def add(self, message: wire.Command) -> None:
+        self.last_seen = message["index"]
+        self.messages[message["index"]] = message
+        if len(self.messages) > REMEMBERED:
+            del self.messages[min(self.messages)]
+
+    def lacks(self, message: wire.Command) -> bool:
+        """Whether a message is new. A `one` message is, at any index: we were given it, so nobody else will be."""
+        return message["index"] > self.last_seen or (
+            message.get("delivery") == "one" and message["index"] not in self.messages
+        )
+
+    def is_of_another_server(self, replay: list[wire.Command]) -> bool:
+        """Whether a server with these messages cannot be the one we knew."""
+        known = [self.messages[m["index"]] == m for m in replay if m["index"] in self.messages]
+        return not all(known) or (not any(known) and bool(replay) and replay[-1]["index"] < self.last_seen)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ def main() -> None:
     action = arguments.pop("action")
     if not 0 < arguments["port"] < 2**16:
         parser.error(f"port must be 1 to 65535: got {arguments['port']}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         asyncio.run(action(**arguments))
         sys.stdout.flush()
@@ -132,5 +133,5 @@ def main() -> None:
         parser.exit(1, f"{parser.prog}: {problem}\n")
     except UnicodeDecodeError:
         parser.error("standard input is not UTF-8")
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         parser.error(f"cannot reach {arguments['host']}:{arguments['port']}: {problem}")

@@ -49,7 +49,8 @@ async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     rest, ended = b"", False
     with suppress(OSError):
         while not ended:
-            chunk = await reader.read(LIMIT)
+            chunk = await reader.read(4096)
+            await asyncio.sleep(0)  # in turns: else one client that floods us would starve the others
             ended = not chunk
             # End of file ends the last line, too.
             *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
@@ -107,8 +108,10 @@ def decode(line: bytes, limit: int = LIMIT) -> Command:
     try:
         command = ast.literal_eval(line.decode().strip())
         spelled = str(command)  # raises for a number of over 4300 digits
-        if "inf" in spelled or "Ellipsis" in spelled:
-            ast.literal_eval(spelled)  # 1e999 and ... are literals, but what str() makes of them is not
+        if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
+            ast.literal_eval(
+                spelled
+            )  # 1e999, ... and deeply nested 1+1j are literals, but not what str() makes of them
     except UnicodeDecodeError:
         raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
     except NOT_LITERAL:

@@ -101,7 +101,9 @@ class Peer:
         return heard
 
     async def settle(self) -> None:
-        mark = next(number)
+        await patiently(self.hear_mark(next(number)), "the delivery of a message to ourselves")
+
+    async def hear_mark(self, mark: int) -> None:
         self.writer.write(f"{{'command': 'send', 'topic': {self.private!r}, 'msg': {mark}}}\n".encode())
         while (message := await self.receive()).get("msg") != mark or message.get("topic") != self.private:
             if message.get("topic") != self.private:
@@ -109,7 +111,7 @@ class Peer:
 
     async def receive(self) -> Message:
         """The next line from the server."""
-        line = await patiently(self.reader.readline(), "an answer, or the delivery of a message to ourselves")
+        line = await patiently(self.reader.readline(), "a line")
         assert line.endswith(b"\n"), f"expected a line, but the server closed the connection after {line!r}"
         return self.parsed(line)
 

@@ -10,18 +10,22 @@ As a program, it serves the class that its argument names, so that each test can
 import asyncio
 import importlib
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from stages import serve
 from stages.lab.background import HOST, Background
 
 Address = tuple[str, int]
+START = 10
+"""Seconds that a server may take to start."""
 
 
 class Unusable(Exception):
@@ -30,7 +34,8 @@ class Unusable(Exception):
 
 def load(name: str) -> Any:
     """The class that `name` means. Raises `Unusable`."""
-    path, _, attribute = (name if ":" in name else f"{name}:Server").rpartition(":")
+    named = ".py:" in name or (":" in name and not name.endswith(".py"))  # C:\\my_server.py has a colon, too
+    path, _, attribute = (name if named else f"{name}:Server").rpartition(":")
     try:
         if path.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -68,25 +73,35 @@ def serving(target: str | type[serve.Handler]) -> Iterator[Address]:
         yield address
         return
     command = [sys.executable, __file__, target]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as process:
         assert process.stdout
-        assert process.stderr
+        patience = threading.Timer(START, process.kill)
+        patience.start()
+        line = process.stdout.readline().strip()
+        patience.cancel()
         try:
-            line = process.stdout.readline()
-            if not line:
-                raise Unusable(process.stderr.read().strip().splitlines()[-1])
-            yield "127.0.0.1", int(line.rpartition(":")[2])
+            if not line.isdigit():
+                raise Unusable(line or f"{target} has not started within {START} seconds: does it serve when imported?")
+            yield HOST, int(line)
         finally:
             process.kill()
 
 
+async def serve_until_killed(server: serve.Handler, out: TextIO) -> None:
+    async with serve.listening(server, HOST, 0) as port:
+        print(port, file=out, flush=True)
+        await asyncio.Event().wait()
+
+
 def main() -> None:
+    """Print the port, or what is wrong; what the server itself prints is dropped."""
+    out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     try:
-        server = load(sys.argv[1])()
-        asyncio.run(serve.run(server, "target", "127.0.0.1", 0))
+        asyncio.run(serve_until_killed(load(sys.argv[1])(), out))
+    except Unusable as problem:
+        print(problem, file=out)
     except Exception as problem:
-        sys.exit(str(problem) if isinstance(problem, Unusable) else f"cannot start {sys.argv[1]}: {problem!r}")
+        print(f"cannot start {sys.argv[1]}: {problem!r}", file=out)
 
 
 if __name__ == "__main__":

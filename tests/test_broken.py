@@ -32,11 +32,11 @@ async def connecting_to(server: serve.Handler) -> AsyncIterator[Connect]:
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 async def test_a_broken_server_is_caught_by_its_test(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "PATIENCE", 0.5)
     module_name, _, test_name = target.load(f"{path}:CAUGHT_BY").partition(".")
     test = getattr(importlib.import_module(module_name), test_name)
     async with connecting_to(disconnects.Server()) as connect:
         await test(connect)
+    monkeypatch.setattr(peer, "PATIENCE", 0.5)
     async with connecting_to(target.load(str(path))()) as connect:
         with pytest.raises(AssertionError):
             await test(connect)

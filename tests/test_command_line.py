@@ -102,7 +102,7 @@ BAD = {
     (): "required: port",
     ("seven",): "invalid int value: 'seven'",
     ("77777",): "port must be 0 to 65535: got 77777",
-    ("0", "--cache-length", "-1"): "cache_length must be 0 or more: got -1",
+    ("0", "--cache-length", "-1"): "cache_length must be 0 to 2147483647: got -1",
     ("0", "--seed", "x"): "argument --seed: invalid int value: 'x'",
     ("0", "--nonsense"): "unrecognized arguments: --nonsense",
     ("0", "--host", "no such host"): "cannot serve on no such host:0: ",

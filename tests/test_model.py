@@ -66,7 +66,9 @@ class Queue(RuleBasedStateMachine):
         message = (topic.sent, topic.sent, delivery)
         self.run(peer.send(name, topic.sent, delivery=delivery))
         topic.sent += 1
-        heard = [p for p in self.everyone for m in self.messages(self.run(p.heard())) if m == message]
+        arrived = {p: self.messages(self.run(p.heard())) for p in self.everyone}
+        assert all(messages in ([], [message]) for messages in arrived.values())
+        heard = [p for p, messages in arrived.items() if messages]
         if delivery == "all":
             assert sorted(map(id, heard)) == sorted(map(id, topic.subscribers))
         elif topic.subscribers:

@@ -73,10 +73,16 @@ def run_tests(server: type[serve.Handler], until: str) -> list[Claim]:
         raise RuntimeError(
             f"the tests are not at {TESTS}: expected the project's checkout, installed with `pip install -e`"
         )
+    try:
+        server()
+    except Exception as problem:
+        return [Claim("it can be created without arguments", "a server", repr(problem))]
     judge = Judge(server)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
     pytest.main([str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until], plugins=[judge])
+    if not judge.claims:
+        raise RuntimeError("the tests did not run")
     return judge.claims
 
 

@@ -49,13 +49,13 @@ class Tap:
     def write(self, data: bytes) -> None:
         if ping := PING.search(data):
             self.pinged = ping[0]
-        else:
+        elif self.lab.steps:
             self.lab.steps[-1].arrows.append(self.arrow(wire.decode(data, LONGEST), self.lab.steps[-1]))
         self.client.write(data)
 
     def arrow(self, message: wire.Command, cause: Step) -> Arrow:
-        if "error" in message:
-            return Arrow("error", self.name, shortened(message["error"]))
+        if "error" in message and "command" not in message:
+            return Arrow("error", self.name, shortened(str(message["error"])))
         replayed = cause.kind == "subscribe" and cause.who == self.name
         kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
         return Arrow(kind, self.name, message_text(message))
@@ -115,7 +115,9 @@ class Lab:
             step = self.steps[-1]
             yield
             await asyncio.gather(*[client.settle() for client in list(self.clients.values())])
-            step.caches = deepcopy({topic: list(cache) for topic, cache in getattr(self.server, "caches", {}).items()})
+            caches = deepcopy({topic: list(cache) for topic, cache in getattr(self.server, "caches", {}).items()})
+            for caused in self.steps[self.steps.index(step) :]:  # a disconnection may have followed
+                caused.caches = caches
             if self.faults:
                 raise self.faults.pop()
 

@@ -72,9 +72,10 @@ class Playground:
         self.problem.value = ""
         try:
             await action()
+            self.refresh()
         except Exception as problem:
             self.problem.value = f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
-        self.refresh()
+            self.refresh()
 
     def new_server(self) -> Any:
         return importlib.import_module(f"stages.{self.stage.value}").Server()
@@ -112,7 +113,7 @@ class Playground:
 
     async def command(self, command: dict[str, Any]) -> None:
         for answer in await self.chosen().raw(str(command)):
-            if "error" in answer:
+            if "error" in answer and "command" not in answer:
                 raise ValueError(f"the server says: {answer['error']}")
 
     def refresh(self) -> None:

@@ -46,7 +46,7 @@ class Arrow:
     text: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """Something a client did, and what came of it."""
 

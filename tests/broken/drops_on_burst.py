@@ -1,4 +1,4 @@
-"""Of a burst, only the first hundred messages are delivered."""
+"""Of a burst, only the first ten messages are delivered."""
 
 import asyncio
 
@@ -14,5 +14,5 @@ class Server(disconnects.Server):
         if not self.burst:
             asyncio.get_running_loop().call_soon(setattr, self, "burst", 0)
         self.burst += 1
-        if self.burst <= 100:
+        if self.burst <= 10:
             super().send(command, client)
