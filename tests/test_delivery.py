@@ -1,5 +1,6 @@
 """What `delivery` introduces."""
 
+import itertools
 from collections import Counter
 
 from conftest import Connect
@@ -22,9 +23,12 @@ async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:
     for peer in peers:
         await peer.subscribe(topic)
     await sender.send(topic, *range(900), delivery="one")
-    shares = [len(await peer.heard()) for peer in peers]
+    jobs = [msgs(await peer.heard()) for peer in peers]
+    shares = [len(heard) for heard in jobs]
     assert sum(shares) == 900
     assert all(220 < share < 380 for share in shares), shares  # 300 each, more than 5 standard deviations either way
+    steps = {after - before for heard in jobs for before, after in itertools.pairwise(heard)}
+    assert len(steps) > 3  # in turns, or the same order again and again, the steps would all be alike
 
 
 async def test_all_delivery_is_the_default(connect: Connect) -> None:
