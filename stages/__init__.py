@@ -1,7 +1,7 @@
 """A message queue server, grown one step at a time.
 
-`STAGES` is the table of contents: the modules in reading order, each with its promise.
-Every module defines one class, `Server`, which extends the one of the module before.
+`STAGES` is the table of contents: the modules in reading order, each with its promise; first the five of the article,
+then those beyond it. Every module defines one class, `Server`, which extends the one of the module before.
 """
 
 import logging
@@ -15,4 +15,8 @@ STAGES = {
     "caching": "The last 100 messages of a topic wait for late subscribers.",
     "last_seen": "Messages are numbered, so a subscriber that reconnects continues where it left off.",
     "disconnects": "A client that is gone is forgotten.",
+    "beyond.replies": "JSON on the wire, and every command is answered.",
+    "beyond.slow_consumers": "One slow reader costs nobody else anything.",
+    "beyond.acks": "A message handed to one worker is not lost when the worker dies.",
+    "beyond.durable": "What was answered with success survives.",
 }

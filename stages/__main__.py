@@ -3,4 +3,4 @@
 from stages import STAGES
 
 for name, promise in STAGES.items():
-    print(f"python -m stages.{name} 7777".ljust(38) + promise)
+    print(f"python -m stages.{name} 7777".ljust(45) + promise)

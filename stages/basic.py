@@ -9,7 +9,7 @@ Article: Introduction, which starts from the server of Part I.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection
 
 from stages import serve, wire
 
@@ -20,6 +20,7 @@ class Server:
     """A queue that passes each message on to those who subscribe to its topic at that moment."""
 
     commands: tuple[str, ...] = ("subscribe", "send")
+    encode = staticmethod(wire.encode)
 
     def __init__(self) -> None:
         # The inner dict is an ordered set: who subscribes twice still gets each message once.
@@ -27,9 +28,13 @@ class Server:
 
     async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
         """Serve one client until it says `quit` or reaches end of file."""
-        async for line in wire.read_lines(reader):
+        async for line in self.lines(reader, client):
             self.handle(line, client)
         # Its subscriptions stay behind, as in the article: `disconnects` repairs that.
+
+    def lines(self, reader: asyncio.StreamReader, client: wire.Client) -> AsyncIterator[bytes]:
+        """What the client says, line by line."""
+        return wire.read_lines(reader)
 
     def handle(self, line: bytes, client: wire.Client) -> None:
         """Carry out one line, or answer what is wrong with it."""
@@ -38,7 +43,7 @@ class Server:
             self.check(command)
         except wire.Error as error:
             log.info("Rejected: %s", error)
-            client.write(wire.encode({"error": str(error)}))
+            client.write(self.encode({"error": str(error)}))
         else:
             getattr(self, command["command"])(command, client)
 
@@ -57,13 +62,17 @@ class Server:
 
     def send(self, command: wire.Command, client: wire.Client) -> None:
         """Pass the client's message on to its recipients."""
-        line = wire.encode(command)
-        for recipient in self.recipients(command):
-            recipient.write(line)
+        self.deliver(command, self.recipients(command))
 
-    def recipients(self, command: wire.Command) -> Iterable[wire.Client]:
+    def recipients(self, command: wire.Command) -> Collection[wire.Client]:
         """Who gets this message: everybody subscribed to its topic."""
         return self.topics.get(command["topic"], {})
+
+    def deliver(self, message: wire.Command, recipients: Collection[wire.Client]) -> None:
+        """Write a message to its recipients."""
+        line = self.encode(message)
+        for recipient in recipients:
+            recipient.write(line)
 
 
 if __name__ == "__main__":

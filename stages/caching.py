@@ -8,6 +8,7 @@ Article: Caching.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from stages import delivery, serve, wire
@@ -29,23 +30,28 @@ class Server(delivery.Server):
 
     def replay(self, command: wire.Command, client: wire.Client) -> None:
         """Catch a subscriber up on the cache, oldest message first."""
-        topic = command["topic"]
-        for message in list(self.caches.get(topic, ())):
-            if self.is_news(message, command):
-                client.write(wire.encode(message))
-                if message.get("delivery") == "one":
-                    # Handed over: no `one` message may ever reach a second client.
-                    self.caches[topic].remove(message)
+        for message in self.news(command, client):
+            if message.get("delivery") == "one":
+                # Handed over: no `one` message may ever reach a second client.
+                self.drop(message)
+            self.deliver(message, [client])
 
-    def is_news(self, message: wire.Command, command: wire.Command) -> bool:
-        """Whether the subscriber still needs this cached message: here, always."""
-        return True
+    def news(self, command: wire.Command, client: wire.Client) -> Iterable[wire.Command]:
+        """The cached messages that a subscriber needs: here, all."""
+        return list(self.caches.get(command["topic"], ()))
 
     def send(self, command: wire.Command, client: wire.Client) -> None:
-        topic = command["topic"]
-        if command.get("delivery") != "one" or not self.topics.get(topic):
-            self.caches.setdefault(topic, deque(maxlen=self.cache_length)).append(command)
+        if command.get("delivery") != "one" or not self.takers(command):
+            self.keep(command)
         super().send(command, client)
+
+    def keep(self, message: wire.Command) -> None:
+        """Put a message into the cache; the oldest makes room."""
+        self.caches.setdefault(message["topic"], deque(maxlen=self.cache_length)).append(message)
+
+    def drop(self, message: wire.Command) -> None:
+        """Take a message out of the cache."""
+        self.caches[message["topic"]].remove(message)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Article: Delivery.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from stages import basic, serve, wire
 
@@ -28,12 +28,16 @@ class Server(basic.Server):
             if command.get("delivery", "all") not in ("all", "one"):
                 raise wire.FieldError(command, "delivery", "'all' or 'one'")
 
-    def recipients(self, command: wire.Command) -> Iterable[wire.Client]:
+    def recipients(self, command: wire.Command) -> Collection[wire.Client]:
         """Who gets this message: all subscribers, or one of them, or nobody if there are none."""
-        subscribers = list(super().recipients(command))
-        if command.get("delivery") == "one" and subscribers:
-            return [self.random.choice(subscribers)]
-        return subscribers
+        if command.get("delivery") == "one":
+            takers = self.takers(command)
+            return [self.random.choice(takers)] if takers else []
+        return super().recipients(command)
+
+    def takers(self, command: wire.Command) -> list[wire.Client]:
+        """Among whom to draw lots for a `one` message: all subscribers."""
+        return list(super().recipients(command))
 
 
 if __name__ == "__main__":

@@ -34,11 +34,15 @@ class Server(last_seen.Server):
         super().subscribe(command, client)
 
     def disconnect(self, client: wire.Client) -> None:
-        """Forget the client, and each topic that nobody else subscribes to."""
+        """Forget the client."""
         for topic in self.topics_of.pop(client, ()):
-            del self.topics[topic][client]
-            if not self.topics[topic]:
-                del self.topics[topic]
+            self.leave(topic, client)
+
+    def leave(self, topic: str, client: wire.Client) -> None:
+        """End one subscription, and forget a topic that nobody else subscribes to."""
+        del self.topics[topic][client]
+        if not self.topics[topic]:
+            del self.topics[topic]
 
 
 if __name__ == "__main__":

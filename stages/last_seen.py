@@ -8,6 +8,7 @@ Article: Last seen semantics.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from stages import caching, serve, wire
@@ -32,9 +33,10 @@ class Server(caching.Server):
         self.indexes[command["topic"]] = command["index"] + 1
         super().send(command, client)
 
-    def is_news(self, message: wire.Command, command: wire.Command) -> bool:
-        """Whether the subscriber still needs this cached message: if it came after `last_seen`."""
-        return int(message["index"]) > int(command.get("last_seen", -1))
+    def news(self, command: wire.Command, client: wire.Client) -> Iterable[wire.Command]:
+        """The cached messages that a subscriber needs: those that came after `last_seen`."""
+        last_seen = int(command.get("last_seen", -1))
+        return (message for message in super().news(command, client) if message["index"] > last_seen)
 
 
 if __name__ == "__main__":

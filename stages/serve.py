@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
 from stages import wire
@@ -23,7 +23,7 @@ log = logging.getLogger("stages")
 
 
 class Handler(Protocol):
-    """What can be served: any stage's `Server`."""
+    """What can be served: any stage's `Server`. At the end its `aclose` is awaited, if it has one."""
 
     async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None: ...
 
@@ -44,16 +44,19 @@ async def listening(server: Handler, host: str, port: int) -> AsyncIterator[int]
         clients[task] = writer
         task.add_done_callback(clients.pop)
 
-    listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT)
-    try:
-        yield listener.sockets[0].getsockname()[1]
-    finally:
-        listener.close()
-        for task, writer in clients.items():
-            task.cancel()
-            writer.transport.abort()  # close() would wait for a client that has stopped reading
-        await asyncio.gather(*clients, return_exceptions=True)
-        await listener.wait_closed()
+    async with AsyncExitStack() as stack:
+        if hasattr(server, "aclose"):
+            stack.push_async_callback(server.aclose)
+        listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT, backlog=1024)
+        try:
+            yield listener.sockets[0].getsockname()[1]
+        finally:
+            listener.close()
+            for task, writer in clients.items():
+                task.cancel()
+                writer.transport.abort()  # close() would wait for a client that has stopped reading
+            await asyncio.gather(*clients, return_exceptions=True)
+            await listener.wait_closed()
 
 
 async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +80,7 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # loop.add_signal_handler does not exist on Windows
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     async with listening(server, host, port) as bound:
-        print(f"{prog} listening on {host}:{bound}", flush=True)
+        print(f"{prog} listening on {host}:{bound}", *getattr(server, "notes", ()), sep="\n", flush=True)
         await stop.wait()
 
 
@@ -112,7 +115,11 @@ def main(stage: type[Handler]) -> None:
     log.addHandler(logging.StreamHandler(sys.stdout))
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
     try:
-        asyncio.run(run(stage(**settings), parser.prog, host, port))
+        server = stage(**settings)
+    except (ValueError, OSError) as problem:
+        parser.error(str(problem))
+    try:
+        asyncio.run(run(server, parser.prog, host, port))
     except (ValueError, OSError) as problem:
         parser.error(f"cannot serve on {host}:{port}: {problem}")
     with suppress(BrokenPipeError):

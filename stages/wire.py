@@ -41,26 +41,30 @@ class FieldError(Error):
         super().__init__(f"'{field}' must be {expected}: {got}")
 
 
-async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def read_lines(reader: asyncio.StreamReader, limit: int = LIMIT) -> AsyncIterator[bytes]:
     """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks off.
 
-    Of a line longer than `LIMIT` only the beginning is kept, itself too long for `decode` to accept.
+    Of a line longer than `limit` only the beginning is kept, itself too long for `decode` to accept.
     """
-    rest, ended = b"", False
+    rest, ended = bytearray(), False
     with suppress(OSError):
         while not ended:
             chunk = await reader.read(4096)
             await asyncio.sleep(0)  # in turns: else one client that floods us would starve the others
             ended = not chunk
             # End of file ends the last line, too.
-            *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
+            *lines, end = (chunk or b"\n").split(b"\n")
+            if lines:
+                lines[0] = bytes(rest + lines[0])
+                rest.clear()
             log_lines(lines)
             for line in lines:
                 if line.strip() == b"quit":
                     return
-                if line.strip() or len(line) > LIMIT:
+                if line.strip() or len(line) > limit:
                     yield line
-            rest = rest[: LIMIT + 1]
+            rest += end
+            del rest[limit + 1 :]
 
 
 def log_lines(lines: list[bytes]) -> None:
@@ -81,17 +85,17 @@ class Outbox:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
-        self.unsent: list[bytes] = []
+        self.unsent = bytearray()
 
     def write(self, data: bytes) -> None:
         if not self.unsent:
             asyncio.get_running_loop().call_soon(self.flush)
-        self.unsent.append(data)
+        self.unsent += data
 
     def flush(self) -> None:
         if not self.writer.transport.is_closing():  # what is sent to a client that is gone is lost
-            self.writer.write(b"".join(self.unsent))
-        self.unsent.clear()
+            self.writer.write(self.unsent)
+        self.unsent = bytearray()  # a new one, for the transport keeps the old
 
     async def close(self) -> None:
         """Send what is unsent, then close the connection."""

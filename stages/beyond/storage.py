@@ -1,0 +1,82 @@
+"""Messages in a file: SQLite, so that a commit is all or nothing, also when the power fails."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stages import wire
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS topics (topic TEXT PRIMARY KEY, next_index INTEGER, evicted INTEGER, last_evicted INTEGER);
+CREATE TABLE IF NOT EXISTS messages (topic TEXT, "index" INTEGER, message TEXT, PRIMARY KEY (topic, "index"));
+"""
+
+Counters = tuple[int, int, int]
+"""Of a topic: its next index, how many messages its cache has evicted, and the index of the last one."""
+
+
+class Changes:
+    """What a transaction is to change: the last state only of each message (None: deleted) and of each topic."""
+
+    def __init__(self) -> None:
+        self.messages: dict[tuple[str, int], str | None] = {}
+        self.topics: dict[str, Counters] = {}
+
+    def put(self, message: wire.Command) -> None:
+        self.messages[message["topic"], message["index"]] = json.dumps(message)
+
+    def delete(self, topic: str, index: int) -> None:
+        self.messages[topic, index] = None
+
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.topics)
+
+
+class Storage:
+    """The file `path`. Raises OSError, in one line that says why, if it cannot be used; one process at a time can."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        # The thread that commits is not always the same; but there is one commit at a time.
+        with self.explaining():
+            self.database = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
+        with self.explaining():
+            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+                self.database.execute(f"PRAGMA {pragma}")
+            self.database.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as problem:
+            if hasattr(self, "database"):
+                self.database.close()
+            raise OSError(f"cannot keep messages in {self.path}: {problem}") from None
+
+    def load(self) -> tuple[dict[str, Counters], list[wire.Command]]:
+        """All topics, and all messages in the order of their indexes."""
+        with self.explaining():
+            topics = self.database.execute("SELECT topic, next_index, evicted, last_evicted FROM topics").fetchall()
+            messages = self.database.execute('SELECT message FROM messages ORDER BY topic, "index"').fetchall()
+            return {json.loads(row[0]): row[1:] for row in topics}, [json.loads(row[0]) for row in messages]
+
+    def commit(self, changes: Changes) -> None:
+        """Make the changes, all or none; when this returns they survive a crash. Raises sqlite3.Error."""
+        # A topic is stored as JSON, for SQLite's text cannot hold half a surrogate pair.
+        rows = [(json.dumps(topic), index, message) for (topic, index), message in changes.messages.items()]
+        with self.database:
+            self.database.execute("BEGIN IMMEDIATE")
+            self.database.executemany(
+                'DELETE FROM messages WHERE topic = ? AND "index" = ?', [row[:2] for row in rows if row[2] is None]
+            )
+            self.database.executemany("REPLACE INTO messages VALUES (?, ?, ?)", [row for row in rows if row[2]])
+            self.database.executemany(
+                "REPLACE INTO topics VALUES (?, ?, ?, ?)",
+                [(json.dumps(topic), *counters) for topic, counters in changes.topics.items()],
+            )
+
+    def close(self) -> None:
+        self.database.close()
