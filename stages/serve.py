@@ -6,18 +6,17 @@
 Article: `run_server`, at the end of every listing.
 """
 
-import argparse
 import asyncio
-import inspect
+import json
 import logging
 import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, NoReturn, Protocol
+from typing import Protocol
 
-from stages import wire
+from stages import arguments, wire
 
 log = logging.getLogger("stages")
 
@@ -68,7 +67,8 @@ async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: as
     except Exception as fault:  # a bug in a stage: its client is told, the others are served on
         where = traceback.extract_tb(fault.__traceback__)[-1]
         log.error("Failed: %r in %s, %s:%s", fault, where.name, where.filename, where.lineno)
-        outbox.write(wire.encode({"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}))
+        told = {"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}
+        outbox.write(f"{json.dumps(told)}\n".encode())  # JSON of texts is a Python literal, too: any client can read it
     finally:
         await outbox.close()
         log.info("Client disconnected...")
@@ -84,29 +84,17 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         await stop.wait()
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def settings_of(stage: type[Handler]) -> dict[str, Any]:
-    """The settings of a stage and of all that it extends, earliest first, with their defaults."""
-    inits = [vars(ancestor).get("__init__", object) for ancestor in reversed(stage.__mro__)]
-    parameters = [parameter for init in inits for parameter in inspect.signature(init).parameters.values()]
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
 def main(stage: type[Handler]) -> None:
     """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N] …`."""
-    parser = Parser(prog=getattr(sys.modules["__main__"].__spec__, "name", None), description=stage.__doc__)
+    parser = arguments.Parser(prog=getattr(sys.modules["__main__"].__spec__, "name", None), description=stage.__doc__)
     parser.add_argument("port", type=int, help="0 for any free one")
     parser.add_argument("--host", default="localhost", help="address to listen on, default: %(default)s")
     parser.add_argument("--quiet", action="store_true", help="no line for each connection and command")
-    for name, default in settings_of(stage).items():
+    for name, default in arguments.settings_of(stage).items():
         flag, kind = f"--{name.replace('_', '-')}", int if default is None else type(default)
-        parser.add_argument(flag, type=kind, default=default, metavar="N", help="default: %(default)s")
+        parser.add_argument(
+            flag, type=kind, default=default, metavar="FILE" if kind is str else "N", help="default: %(default)s"
+        )
     settings = vars(parser.parse_args())
     host, port, quiet = map(settings.pop, ("host", "port", "quiet"))
     if not 0 <= port < 2**16:
@@ -114,14 +102,10 @@ def main(stage: type[Handler]) -> None:
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     log.addHandler(logging.StreamHandler(sys.stdout))
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
-    try:
+    with parser.complaining():
         server = stage(**settings)
-    except (ValueError, OSError) as problem:
-        parser.error(str(problem))
-    try:
+    with parser.complaining(f"cannot serve on {host}:{port}: "):
         asyncio.run(run(server, parser.prog, host, port))
-    except (ValueError, OSError) as problem:
-        parser.error(f"cannot serve on {host}:{port}: {problem}")
     with suppress(BrokenPipeError):
         print(f"{parser.prog} stopped")
         sys.stdout.close()

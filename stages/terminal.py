@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 
-from stages import serve, wire
+from stages import arguments, wire
 from stages.client import Client, follow
 
 SHORT_FORMS = "subscribe TOPIC [LAST_SEEN] | send TOPIC TEXT | one TOPIC TEXT | quit, or a command as a dict"
@@ -103,7 +103,7 @@ async def send_typed(client: Client) -> None:
 
 def main() -> None:
     """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send TOPIC [TEXT]]`."""
-    parser = serve.Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
+    parser = arguments.Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
     parser.add_argument("port", type=int)
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
     actions = parser.add_subparsers(prog="stages.client")
@@ -117,13 +117,13 @@ def main() -> None:
     sending.add_argument("text", nargs="?")
     sending.add_argument("--delivery", choices=["all", "one"], default="all", help="default: %(default)s")
     sending.set_defaults(action=send)
-    arguments = vars(parser.parse_args())
-    action = arguments.pop("action")
-    if not 0 < arguments["port"] < 2**16:
-        parser.error(f"port must be 1 to 65535: got {arguments['port']}")
+    chosen = vars(parser.parse_args())
+    action = chosen.pop("action")
+    if not 0 < chosen["port"] < 2**16:
+        parser.error(f"port must be 1 to 65535: got {chosen['port']}")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        asyncio.run(action(**arguments))
+        asyncio.run(action(**chosen))
         sys.stdout.flush()
     except BrokenPipeError:  # `| head -1` has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,4 +134,4 @@ def main() -> None:
     except UnicodeDecodeError:
         parser.error("standard input is not UTF-8")
     except (OSError, ValueError) as problem:
-        parser.error(f"cannot reach {arguments['host']}:{arguments['port']}: {problem}")
+        parser.error(f"cannot reach {chosen['host']}:{chosen['port']}: {problem}")

@@ -113,9 +113,8 @@ def decode(line: bytes, limit: int = LIMIT) -> Command:
         command = ast.literal_eval(line.decode().strip())
         spelled = str(command)  # raises for a number of over 4300 digits
         if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
-            ast.literal_eval(
-                spelled
-            )  # 1e999, ... and deeply nested 1+1j are literals, but not what str() makes of them
+            # 1e999, ... and deeply nested 1+1j are literals, but not what str() makes of them
+            ast.literal_eval(spelled)
     except UnicodeDecodeError:
         raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
     except NOT_LITERAL:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages import STAGES, serve
+from stages import STAGES, arguments, serve
 from stages.lab.background import launch
 from stages.lab.exercises import EXERCISES, Claim
 from stages.lab.reading import Text
@@ -35,7 +35,7 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
-    seed = {"seed": 42} if "seed" in serve.settings_of(server) else {}
+    seed = {"seed": 42} if "seed" in arguments.settings_of(server) else {}
     with launch(server(**seed)) as lab:
         try:
             return [claim async for claim in EXERCISES[exercise](lab)]

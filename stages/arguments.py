@@ -1,0 +1,32 @@
+"""What a program is told when it starts: arguments, and the settings of a stage.
+
+Source: Python's `argparse`, made to complain in one line.
+"""
+
+import argparse
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    @contextmanager
+    def complaining(self, about: str = "") -> Iterator[None]:
+        """Complain of what goes wrong in a `with` block."""
+        try:
+            yield
+        except (ValueError, OSError) as problem:
+            self.error(f"{about}{problem}")
+
+
+def settings_of(stage: type) -> dict[str, Any]:
+    """The settings of a stage and of all that it extends, earliest first, with their defaults."""
+    inits = [vars(ancestor).get("__init__", object) for ancestor in reversed(stage.__mro__)]
+    parameters = [parameter for init in inits for parameter in inspect.signature(init).parameters.values()]
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
