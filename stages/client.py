@@ -12,42 +12,98 @@ Article: the commands shown in its sections; it drives its server by hand.
 """
 
 import asyncio
+import itertools
+import json
 import logging
 import random
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from stages import wire
 
 log = logging.getLogger("stages")
 
-LONGEST = 16 * wire.LIMIT
+LONGEST = 64 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was sent."""
+
+HELLO = b'{"command": "hello"}\n'
+"""Nonsense on either wire, and so answered on either: in a dict literal up to stage `disconnects`, then in JSON."""
 
 
 class Client:
-    """A connection to a stage. Cancelling a `receive` that waits loses no message."""
+    """A connection to a stage, whichever wire it speaks.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    From stage `replies` on, a command waits for its answer and gives it as a dict; it raises `wire.Error` if the server
+    refuses. Before, there are no answers: a command gives an empty dict, and `receive` raises what is wrong with it.
+    Tasks may share a client, and cancelling one that waits loses no message.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, speaks_json: bool) -> None:
         self.reader = reader
         self.writer = writer
+        self.speaks_json = speaks_json
+        self.numbers = itertools.count()
+        self.inbox: deque[wire.Command] = deque()
+        self.answers: dict[int, wire.Command | None] = {}  # None: not there yet
+        self.reading = asyncio.Lock()
 
     @classmethod
     async def connect(cls, port: int, host: str = "localhost") -> Self:
-        """Connect to a server. Raises OSError if none listens there."""
-        return cls(*await asyncio.open_connection(host, port, limit=LONGEST))
+        """Connect to a server, and find out which wire it speaks. Raises OSError if none listens there."""
+        reader, writer = await asyncio.open_connection(host, port, limit=LONGEST)
+        writer.write(HELLO)
+        with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return cls(reader, writer, speaks_json=(await reader.readuntil(b"\n")).startswith(b'{"'))
+        return cls(reader, writer, speaks_json=False)
 
-    async def subscribe(self, topic: str, **fields: Any) -> None:
-        """Ask for the messages of a topic; since `last_seen`: only those after the index `last_seen`."""
-        await self.write({"command": "subscribe", "topic": topic, **fields})
+    async def subscribe(self, topic: str, **fields: Any) -> wire.Command:
+        """Ask for the messages of a topic; since `last_seen`: only those after the index `last_seen`.
 
-    async def send(self, topic: str, msg: Any, **fields: Any) -> None:
-        """Send a message, any Python literal; since `delivery`: to "all" subscribers or to "one"."""
-        await self.write({"command": "send", "topic": topic, "msg": msg, **fields})
+        Since `replies`: with `cache=False` nothing that was sent before; the answer may tell how many are `missed`.
+        Since `acks`: with `ack=True` to acknowledge `one` messages, at most `prefetch` of them at a time.
+        """
+        return await self.ask({"command": "subscribe", "topic": topic, **fields})
+
+    async def unsubscribe(self, topic: str) -> wire.Command:
+        """Since `replies`: hear no more of a topic."""
+        return await self.ask({"command": "unsubscribe", "topic": topic})
+
+    async def send(self, topic: str, msg: Any, **fields: Any) -> wire.Command:
+        """Send a message, any Python literal, since `replies` a text; since `delivery`: to "all" or "one"."""
+        if self.speaks_json:
+            fields = {"delivery": "all"} | fields
+        return await self.ask({"command": "send", "topic": topic, "msg": msg, **fields})
+
+    async def ack(self, message: wire.Command) -> wire.Command:
+        """Since `acks`: tell that the work of a message is done."""
+        return await self.ask({"command": "ack", "topic": message["topic"], "index": message["index"]})
+
+    async def ask(self, command: wire.Command) -> wire.Command:
+        """Send a command; gives its answer, if this server answers."""
+        if not self.speaks_json:
+            await self.write(command)
+            return {}
+        number = next(self.numbers)
+        self.answers[number] = None
+        try:
+            await self.write({**command, "id": number})
+            while not (answer := self.answers[number]):
+                await self.read(lambda: not self.answers[number])
+        finally:
+            del self.answers[number]
+        if not answer["success"]:
+            raise rejection(answer)
+        return {field: value for field, value in answer.items() if field != "id"}
 
     async def write(self, command: wire.Command) -> None:
-        self.writer.write(wire.encode(command))
+        """Send a command without waiting for its answer; `receive` raises what is wrong with it."""
+        self.writer.write(self.encode(command))
         await self.writer.drain()
+
+    def encode(self, command: wire.Command) -> bytes:
+        return f"{json.dumps(command)}\n".encode() if self.speaks_json else wire.encode(command)
 
     async def receive(self) -> wire.Command:
         """Wait for the next message: the sender's whole command, since `last_seen` with its `index`.
@@ -55,13 +111,25 @@ class Client:
         Raises `wire.Error` if the server has rejected a command or does not talk like a stage, and EOFError once it has
         closed the connection.
         """
-        try:
-            message = wire.decode(await self.reader.readuntil(b"\n"), LONGEST)
-        except (wire.Error, asyncio.LimitOverrunError) as problem:
-            raise wire.Error(f"the server does not talk like a stage: {problem}") from None
-        if "error" in message and "command" not in message:
-            raise wire.Error(f"the server says: {message['error']}")
+        while not self.inbox:
+            await self.read(lambda: not self.inbox)
+        message = self.inbox.popleft()
+        if "command" not in message and ("error" in message or "success" in message):
+            raise rejection(message)
         return message
+
+    async def read(self, needed: Callable[[], bool]) -> None:
+        """Read a line, if it is still needed when it is our turn to read, and put it where it belongs."""
+        async with self.reading:
+            if needed():
+                try:
+                    line = decode(await self.reader.readuntil(b"\n"))
+                except (wire.Error, asyncio.LimitOverrunError) as problem:
+                    raise wire.Error(f"the server does not talk like a stage: {problem}") from None
+                if "command" not in line and isinstance(line.get("id"), int) and line["id"] in self.answers:
+                    self.answers[line["id"]] = line
+                elif line.get("success") is not True:
+                    self.inbox.append(line)
 
     def __aiter__(self) -> Self:
         return self
@@ -81,6 +149,20 @@ class Client:
 
     async def __aexit__(self, *failure: object) -> None:
         await self.close()
+
+
+def decode(line: bytes) -> wire.Command:
+    """Read a line of either wire. Raises `wire.Error`."""
+    with suppress(ValueError, RecursionError):
+        if isinstance(found := json.loads(line), dict):
+            return found
+    return wire.decode(line, LONGEST)
+
+
+def rejection(answer: wire.Command) -> wire.Error:
+    """What a server says of a command that it refuses."""
+    told = answer.get("error") or answer.get("reason", answer)
+    return wire.Error(f"the server says: {told}" + (f" ({answer['detail']})" if "detail" in answer else ""))
 
 
 REMEMBERED = 1000
@@ -137,7 +219,7 @@ async def follow(
 async def batches(client: Client, topic: str) -> AsyncGenerator[list[wire.Command], None]:
     """Subscribe; yield first all that is cached, then each message as it comes."""
     await client.subscribe(topic)
-    await client.write({"command": MARK})
+    await client.write({"command": MARK, "id": MARK})
     messages: list[wire.Command] = []
     try:
         async for message in client:

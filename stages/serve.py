@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 from stages import arguments, wire
@@ -22,7 +22,7 @@ log = logging.getLogger("stages")
 
 
 class Handler(Protocol):
-    """What can be served: any stage's `Server`. At the end its `aclose` is awaited, if it has one."""
+    """What can be served: any stage's `Server`. One that is an async context manager is entered meanwhile."""
 
     async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None: ...
 
@@ -44,8 +44,8 @@ async def listening(server: Handler, host: str, port: int) -> AsyncIterator[int]
         task.add_done_callback(clients.pop)
 
     async with AsyncExitStack() as stack:
-        if hasattr(server, "aclose"):
-            stack.push_async_callback(server.aclose)
+        if isinstance(server, AbstractAsyncContextManager):
+            await stack.enter_async_context(server)
         listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT, backlog=1024)
         try:
             yield listener.sockets[0].getsockname()[1]

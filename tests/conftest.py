@@ -22,7 +22,9 @@ from stages import STAGES, serve
 from stages.lab.diagram import Diagram
 from stages.lab.record import Step, shortened
 
-NAMES = list(STAGES)
+MODULES = {name.rpartition(".")[2]: f"stages.{name}" for name in STAGES}
+NAMES = list(MODULES)
+JSON_SINCE = NAMES.index("replies")
 TARGET = "yours"
 Connect = Callable[[], Awaitable[Peer]]
 
@@ -33,10 +35,11 @@ outcomes: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defau
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("your own server")
     group.addoption("--target", help="judge this server: my_server.py, package.module:Class or localhost:7777")
-    group.addoption("--until", choices=NAMES, default=NAMES[-1], help="the last stage whose tests it is to pass")
+    group.addoption("--until", choices=NAMES, default="disconnects", help="the last stage whose tests it is to pass")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "until(stage): holds up to this stage, and not after")
     if config.getoption("--target"):
         peer.PATIENCE = 3
         unanswered.clear()
@@ -62,12 +65,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
     if "stage" not in metafunc.fixturenames or "stage" in chosen:
         return
+    own, last = introduced_in(metafunc.module), next(metafunc.definition.iter_markers("until"), None)
+    since, until = NAMES.index(own or NAMES[0]), NAMES.index(last.args[0] if last else NAMES[-1])
     if metafunc.config.getoption("--target"):
-        return metafunc.parametrize("stage", [TARGET])
-    own = introduced_in(metafunc.module)
-    since = NAMES.index(own) if own else 0
-    earlier = pytest.mark.xfail(raises=AssertionError, strict=True, reason=f"{own} introduces it")
-    marks = [[earlier] if n < since else [] for n in range(len(NAMES))]
+        replaced = until < NAMES.index(metafunc.config.getoption("--until"))
+        return metafunc.parametrize("stage", [pytest.param(TARGET, marks=pytest.mark.skip)] if replaced else [TARGET])
+    absent = pytest.mark.xfail(
+        raises=AssertionError, strict=True, reason=f"holds from {own} on{', not later' * bool(last)}"
+    )
+    marks = [[] if since <= n <= until else [absent] for n in range(len(NAMES))]
     metafunc.parametrize("stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)])
 
 
@@ -91,7 +97,7 @@ def transcript() -> list[Step]:
 
 
 @pytest.fixture
-async def address(stage: str, request: pytest.FixtureRequest) -> AsyncIterator[target.Address]:
+async def address(stage: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[target.Address]:
     """Where the server under test listens. A stage that has stopped must have left nothing behind."""
     if stage == TARGET:
         with target.serving(request.config.getoption("--target")) as address:
@@ -99,7 +105,9 @@ async def address(stage: str, request: pytest.FixtureRequest) -> AsyncIterator[t
         return
     trouble: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: trouble.append(context))
-    server = importlib.import_module(f"stages.{stage}").Server()
+    # The cache of `durable` is longer than that of the earlier stages, whose tests it has to pass, too.
+    settings = {"data": str(tmp_path / "messages.db"), "cache_length": 100} if stage == "durable" else {}
+    server = importlib.import_module(MODULES[stage]).Server(**settings)
     async with serve.listening(server, "127.0.0.1", 0) as port:
         yield "127.0.0.1", port
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -107,13 +115,16 @@ async def address(stage: str, request: pytest.FixtureRequest) -> AsyncIterator[t
 
 
 @pytest.fixture
-async def connect(address: target.Address, transcript: list[Step]) -> AsyncIterator[Connect]:
+async def connect(
+    address: target.Address, stage: str, transcript: list[Step], request: pytest.FixtureRequest
+) -> AsyncIterator[Connect]:
     """Opens a connection to the server under test, as often as it is called."""
+    speaks_json = NAMES.index(request.config.getoption("--until") if stage == TARGET else stage) >= JSON_SINCE
     async with AsyncExitStack() as peers:
 
         async def connect() -> Peer:
             name = f"client {sum(step.kind == 'connect' for step in transcript) + 1}"
-            peer = await Peer.connect(*address, name, transcript)
+            peer = await Peer.connect(*address, name, transcript, speaks_json=speaks_json)
             peers.callback(peer.close)
             return peer
 
@@ -169,7 +180,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     columns = [TARGET] if config.getoption("--target") else NAMES
     sign = {frozenset({"passed"}): "✓", frozenset({"xfailed"}): "·", frozenset(): " "}
     terminalreporter.section("stages and features (✓ holds  · not yet, as it should be  ✗ broken)")
-    terminalreporter.write_line(" ".join(name.rjust(11) for name in columns))
+    terminalreporter.write_line(" ".join(name[:11].rjust(11) for name in columns))
     by_stage = sorted(outcomes.items(), key=lambda row: [row[0][0].endswith(f"{name}.py") for name in reversed(NAMES)])
     for (_, claim), stages in by_stage:
         signs = "".join(sign.get(frozenset(stages[name]), "✗").rjust(12) for name in columns)

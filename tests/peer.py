@@ -1,8 +1,9 @@
-"""A client for the tests: a socket, the wire of the article, and nothing of the server's inside."""
+"""A client for the tests: a socket, the wire of the article or that of `replies`, and nothing of a server's inside."""
 
 import ast
 import asyncio
 import itertools
+import json
 import os
 import socket
 import struct
@@ -44,32 +45,60 @@ class Peer:
 
     After `subscribe` and `send` the server has handled the command: the peer sends itself a mark on a private
     topic, and waits for it. `heard` uses the same mark to show what did *not* arrive.
+
+    On the JSON wire, every command has an `id`. An answer that refuses is heard as an error, with its detail; those of
+    success are kept apart, in `answers`.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, transcript: list[Step]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        name: str,
+        transcript: list[Step],
+        speaks_json: bool,
     ) -> None:
         self.reader = reader
         self.writer = writer
         self.name = name
         self.transcript = transcript
+        self.speaks_json = speaks_json
+        self.limit = 2**20 if speaks_json else 2**16  # of a line, in bytes
+        self.answers: list[Message] = []
         self.private = fresh_topic()
         self.inbox: list[Message] = []
         self.note("connect", "connects")
 
     @classmethod
-    async def connect(cls, host: str, port: int, name: str = "peer", transcript: list[Step] | None = None) -> Self:
-        opening = asyncio.open_connection(host, port, limit=2**20)
-        peer = cls(*await patiently(opening, "a connection"), name, [] if transcript is None else transcript)
-        peer.writer.write(f"{{'command': 'subscribe', 'topic': {peer.private!r}}}\n".encode())
+    async def connect(
+        cls,
+        host: str,
+        port: int,
+        name: str = "peer",
+        transcript: list[Step] | None = None,
+        *,
+        speaks_json: bool = False,
+    ) -> Self:
+        opening = asyncio.open_connection(host, port, limit=2**23)
+        streams = await patiently(opening, "a connection")
+        peer = cls(*streams, name, [] if transcript is None else transcript, speaks_json)
+        peer.writer.write(peer.line(command="subscribe", topic=peer.private))
         return peer
+
+    def line(self, **fields: Any) -> bytes:
+        """A command as this server's wire spells it. JSON's `delivery` is for all unless it is given."""
+        if not self.speaks_json:
+            return f"{fields}\n".encode()
+        if fields.get("command") == "send":
+            fields = {"delivery": "all"} | fields
+        return f"{json.dumps({**fields, 'id': next(number)})}\n".encode()
 
     def note(self, kind: str, text: str) -> None:
         self.transcript.append(Step(kind, self.name, text))
 
     def write_command(self, **fields: Any) -> None:
         self.note(*command_text(str(fields)))
-        self.writer.write(f"{fields}\n".encode())
+        self.writer.write(self.line(**fields))
 
     async def write(self, data: bytes, piece: int = 2**20) -> None:
         """Send bytes as they are, in pieces of a given length."""
@@ -101,13 +130,19 @@ class Peer:
         return heard
 
     async def settle(self) -> None:
-        await patiently(self.hear_mark(next(number)), "the delivery of a message to ourselves")
+        await patiently(self.hear_mark(f"mark {next(number)}"), "the delivery of a message to ourselves")
 
-    async def hear_mark(self, mark: int) -> None:
-        self.writer.write(f"{{'command': 'send', 'topic': {self.private!r}, 'msg': {mark}}}\n".encode())
+    async def hear_mark(self, mark: str) -> None:
+        self.writer.write(self.line(command="send", topic=self.private, msg=mark))
         while (message := await self.receive()).get("msg") != mark or message.get("topic") != self.private:
-            if message.get("topic") != self.private:
-                self.inbox.append(message)
+            self.sort(message)
+
+    def sort(self, message: Message) -> None:
+        """Put an answer with the answers, and all else into the inbox, save our own marks."""
+        if "success" in message and self.speaks_json:
+            self.answers.append(message)
+        elif message.get("topic") != self.private:
+            self.inbox.append(message)
 
     async def receive(self) -> Message:
         """The next line from the server."""
@@ -117,11 +152,14 @@ class Peer:
 
     def parsed(self, line: bytes) -> Message:
         try:
-            message = ast.literal_eval(line.decode().strip())
+            message = json.loads(line) if self.speaks_json else ast.literal_eval(line.decode().strip())
         except (SyntaxError, ValueError):
             message = None
-        assert isinstance(message, dict), f"expected a dict literal, got the line {line[:200]!r}"
-        if message.get("topic") != self.private and self.transcript:
+        wanted = "a JSON object" if self.speaks_json else "a dict literal"
+        assert isinstance(message, dict), f"expected {wanted}, got the line {line[:200]!r}"
+        if self.speaks_json and message.get("success") is False:
+            message = {"error": f"{message['reason']} {message.get('detail', '')}"}
+        if message.get("topic") != self.private and "success" not in message and self.transcript:
             kind, text = ("error", shortened(str(message["error"]))) if "error" in message else ("deliver", "")
             self.transcript[-1].arrows.append(Arrow(kind, self.name, text or message_text(message)))
         return message
@@ -129,8 +167,10 @@ class Peer:
     async def rest(self) -> list[Message]:
         """All that comes until the server closes the connection."""
         data = await patiently(self.reader.read(), "the server to close the connection")
-        messages = [self.parsed(line) for line in data.splitlines(keepends=True)]
-        return [message for message in messages if message.get("topic") != self.private]
+        for line in data.splitlines(keepends=True):
+            self.sort(self.parsed(line))
+        heard, self.inbox = self.inbox, []
+        return heard
 
     async def quit(self) -> list[Message]:
         """Say goodbye; gives what came until the server closed the connection, too."""

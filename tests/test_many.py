@@ -26,6 +26,6 @@ async def test_each_of_two_thousand_clients_gets_its_own_messages(connect: Conne
     topics = [fresh_topic() for _ in peers]
     await asyncio.gather(*[peer.subscribe(topic) for peer, topic in zip(peers, topics, strict=True)])
     # Each writes to the next one in the circle.
-    await asyncio.gather(*[peer.send(topics[n - 1], n) for n, peer in enumerate(peers)])
+    await asyncio.gather(*[peer.send(topics[n - 1], str(n)) for n, peer in enumerate(peers)])
     heard = await asyncio.gather(*[peer.heard() for peer in peers])
-    assert [msgs(messages) for messages in heard] == [[n] for n in [*range(1, CLIENTS), 0]]
+    assert [msgs(messages) for messages in heard] == [[str(n)] for n in [*range(1, CLIENTS), 0]]

@@ -65,11 +65,10 @@ class Server(acks.Server):
         self.committing: asyncio.Task[None] | None = None
         self.storage = Storage(data)
         self.notes = [f"messages are kept in {self.storage.path}"]
-        self.load()
 
-    def load(self) -> None:
+    async def __aenter__(self) -> None:
         """Continue where the last process stopped. What workers held then is work that has come back."""
-        topics, messages = self.storage.load()
+        topics, messages = self.storage.open()
         for topic, (next_index, *evicted) in topics.items():
             self.indexes[topic] = next_index
             self.evicted[topic] = evicted[0], evicted[1]
@@ -166,7 +165,7 @@ class Server(acks.Server):
             client.flush()
             client.writer.close()
 
-    async def aclose(self) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         """Store what is left, and close the file."""
         self.commit_soon()
         if self.committing:

@@ -3,8 +3,6 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from stages import wire
 
@@ -35,33 +33,31 @@ class Changes:
 
 
 class Storage:
-    """The file `path`. Raises OSError, in one line that says why, if it cannot be used; one process at a time can."""
+    """The file `path`, for one process at a time."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
-        # The thread that commits is not always the same; but there is one commit at a time.
-        with self.explaining():
-            self.database = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
-        with self.explaining():
-            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
-                self.database.execute(f"PRAGMA {pragma}")
-            self.database.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
 
-    @contextmanager
-    def explaining(self) -> Iterator[None]:
+    def open(self) -> tuple[dict[str, Counters], list[wire.Command]]:
+        """Open the file; gives its topics, and its messages in the order of their indexes.
+
+        Raises OSError, in one line that says why, if it cannot be used.
+        """
         try:
-            yield
+            # Commits come from different threads, but one at a time.
+            self.database = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
+            return self.prepare()
         except (sqlite3.Error, ValueError) as problem:
-            if hasattr(self, "database"):
-                self.database.close()
+            self.close()
             raise OSError(f"cannot keep messages in {self.path}: {problem}") from None
 
-    def load(self) -> tuple[dict[str, Counters], list[wire.Command]]:
-        """All topics, and all messages in the order of their indexes."""
-        with self.explaining():
-            topics = self.database.execute("SELECT topic, next_index, evicted, last_evicted FROM topics").fetchall()
-            messages = self.database.execute('SELECT message FROM messages ORDER BY topic, "index"').fetchall()
-            return {json.loads(row[0]): row[1:] for row in topics}, [json.loads(row[0]) for row in messages]
+    def prepare(self) -> tuple[dict[str, Counters], list[wire.Command]]:
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+            self.database.execute(f"PRAGMA {pragma}")
+        self.database.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
+        topics = self.database.execute("SELECT topic, next_index, evicted, last_evicted FROM topics").fetchall()
+        messages = self.database.execute('SELECT message FROM messages ORDER BY topic, "index"').fetchall()
+        return {json.loads(row[0]): row[1:] for row in topics}, [json.loads(row[0]) for row in messages]
 
     def commit(self, changes: Changes) -> None:
         """Make the changes, all or none; when this returns they survive a crash. Raises sqlite3.Error."""
@@ -79,4 +75,5 @@ class Storage:
             )
 
     def close(self) -> None:
-        self.database.close()
+        if hasattr(self, "database"):
+            self.database.close()

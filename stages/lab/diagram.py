@@ -38,7 +38,7 @@ class Diagram:
             if step.kind in ("connect", "leave"):
                 lines.append(f"{step.who:{width}} {step.text}")
             else:
-                lines.append(f"{step.who:{width}} --> {'server':{width}}  {step.text}")
+                lines.append(f"{step.who:{width}} --> {'server':{width}}  {step.label}")
             for arrow in step.arrows:
                 head, note = ("--x", " (lost)") if arrow.kind == "lost" else ("-->", "")
                 note = " (replay)" if arrow.kind == "replay" else note

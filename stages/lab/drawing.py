@@ -67,7 +67,7 @@ class Drawing:
         """Make each column as wide as its widest text: the caches, the server's lane, a lane for each client."""
         texts = {name: [name + "  "] for name in names}
         for step in steps:
-            texts.setdefault(step.who, []).append(step.text)
+            texts.setdefault(step.who, []).append(step.label)
             for arrow in step.arrows:
                 texts[arrow.who].append(arrow.text + "  lost")
         caches = [width_of(topic) + 24 + sum(width_of(text) + 20 for _, text in chips) for topic, chips in rows]
@@ -89,7 +89,7 @@ class Drawing:
         if step.kind == "leave":
             self.draw_leave(step)
         else:
-            self.draw_arrow(step.kind, step.who, step.text, inward=True)
+            self.draw_arrow(step.kind, step.who, step.label, inward=True)
             self.y += ROW
         for arrows in broadcasts(step.arrows):
             for arrow in sorted(arrows, key=lambda arrow: -self.x[arrow.who]):  # nearer heads on top of longer lines

@@ -10,15 +10,16 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Protocol, Self, TypeVar
+from operator import itemgetter
+from typing import Any, Protocol, Self, TypeVar
 
 from stages import serve, wire
-from stages.client import LONGEST, Client
+from stages.client import LONGEST, Client, decode
 from stages.lab.diagram import Diagram
-from stages.lab.record import Arrow, Step, command_text, message_text, shortened
+from stages.lab.record import Arrow, Caches, Step, command_text, message_text, shortened
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ PATIENCE = 2
 """Seconds that a client waits for the server."""
 
 PING = re.compile(rb"lab-ping-\d+")
+ASK = '{"command": "%s", "id": "%s"}\n'
+"""Nonsense on either wire; the complaint repeats the command, or the id."""
 
 
 class Running(Protocol):
@@ -50,12 +53,22 @@ class Tap:
         if ping := PING.search(data):
             self.pinged = ping[0]
         elif self.lab.steps:
-            self.lab.steps[-1].arrows.append(self.arrow(wire.decode(data, LONGEST), self.lab.steps[-1]))
+            self.record(decode(data), self.lab.steps[-1])
         self.client.write(data)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)  # since `slow_consumers` a server asks more of a client
+
+    def record(self, message: wire.Command, cause: Step) -> None:
+        if message.get("success") is True and cause.who == self.name:
+            cause.answer = "✓" + "".join(f" {name}={value}" for name, value in message.items() if name == "missed")
+        else:
+            cause.arrows.append(self.arrow(message, cause))
+
     def arrow(self, message: wire.Command, cause: Step) -> Arrow:
-        if "error" in message and "command" not in message:
-            return Arrow("error", self.name, shortened(str(message["error"])))
+        if "command" not in message and ("error" in message or "reason" in message):
+            problem = message.get("detail") or message.get("error") or message["reason"]
+            return Arrow("error", self.name, shortened(str(problem)))
         replayed = cause.kind == "subscribe" and cause.who == self.name
         kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
         return Arrow(kind, self.name, message_text(message))
@@ -89,6 +102,14 @@ class Lab:
         finally:
             tap.gone.set_result(None)
 
+    async def __aenter__(self) -> None:
+        if isinstance(self.server, AbstractAsyncContextManager):
+            await self.server.__aenter__()
+
+    async def __aexit__(self, *failure: Any) -> None:
+        if isinstance(self.server, AbstractAsyncContextManager):
+            await self.server.__aexit__(*failure)
+
     async def connect(self, name: str) -> "NamedClient":
         """Connect a client. Raises ValueError if there is one of that name."""
         if name in self.clients:
@@ -115,7 +136,7 @@ class Lab:
             step = self.steps[-1]
             yield
             await asyncio.gather(*[client.settle() for client in list(self.clients.values())])
-            caches = deepcopy({topic: list(cache) for topic, cache in getattr(self.server, "caches", {}).items()})
+            caches = kept(self.server)
             for caused in self.steps[self.steps.index(step) :]:  # a disconnection may have followed
                 caused.caches = caches
             if self.faults:
@@ -146,49 +167,78 @@ class Lab:
         self.stop()
 
 
+def kept(server: Any) -> Caches:
+    """The messages that a server keeps: in its caches, come back from workers that are gone, and with workers."""
+    caches = {topic: list(cache) for topic, cache in getattr(server, "caches", {}).items()}
+    for topic, returned in getattr(server, "returned", {}).items():
+        caches[topic] = sorted([*returned.values(), *caches.get(topic, [])], key=itemgetter("index"))
+    for client, shares in getattr(server, "shares", {}).items():
+        for topic, share in shares.items():
+            caches[f"{topic}, held by {client.name}"] = [message for message, _ in share.held.values()]
+    return deepcopy(caches)
+
+
 class NamedClient(Client):
-    """A client with a name, whose traffic the lab records."""
+    """A client with a name, whose traffic the lab records. Its commands give their answers, also those that refuse."""
 
     tap: Tap
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, lab: Lab) -> None:
-        super().__init__(reader, writer)
+        super().__init__(reader, writer, speaks_json=False)  # `settle` finds out
         self.name = name
         self.lab = lab
-        self.inbox: list[wire.Command] = []
-        self.read = 0  # how much of it `receive` has given out
+        self.heard: list[wire.Command] = []  # every line, also answers
+        self.unanswered: set[bytes] = set()  # pings
+        self.given = 0  # how many messages `receive` has given out
 
     def __repr__(self) -> str:
         return f"<client {self.name}>"
 
+    async def ask(self, command: wire.Command) -> wire.Command:
+        if not self.speaks_json:
+            await self.write(command)
+            return {}
+        number = next(self.numbers)
+        answers = await self.say(self.encode({**command, "id": number}).decode(), self.encode(command).decode())
+        (answer,) = [answer for answer in answers if answer.get("id") == number and "success" in answer]
+        return {field: value for field, value in answer.items() if field != "id"}
+
     async def write(self, command: wire.Command) -> None:
-        await self.raw(str(command))
+        await self.raw(self.encode(command).decode())
 
     async def raw(self, line: str) -> list[wire.Command]:
         """Send a line as it is typed; gives what this client receives in answer."""
-        before = len(self.inbox)
-        async with self.lab.step(*command_text(line), by=self):
-            self.writer.write(line.encode(errors="surrogateescape") + b"\n")
+        return await self.say(line, line)
+
+    async def say(self, line: str, shown: str) -> list[wire.Command]:
+        before = len(self.heard)
+        async with self.lab.step(*command_text(shown.rstrip("\n")), by=self):
+            self.writer.write(line.rstrip("\n").encode(errors="surrogateescape") + b"\n")
             await self.settle()
-        return self.inbox[before:]
+        return self.heard[before:]
+
+    @property
+    def messages(self) -> list[wire.Command]:
+        return [line for line in self.heard if "success" not in line]
 
     async def receive(self) -> wire.Command:
         """The next message. Raises TimeoutError if none comes within 2 seconds, ConnectionError if none can."""
-        while self.read == len(self.inbox):
+        while self.given == len(self.messages):
             self.check_connected()
-            await self.read_line("a message")
-        self.read += 1
-        return self.inbox[self.read - 1]
+            await self.hear(lambda: self.given == len(self.messages), "a message")
+        self.given += 1
+        return self.messages[self.given - 1]
 
     async def received(self) -> list[wire.Command]:
         """All messages so far, oldest first."""
         await self.settle()
-        self.read = len(self.inbox)
-        return list(self.inbox)
+        self.given = len(self.messages)
+        return self.messages
 
     async def close(self) -> None:
-        """Leave: close the connection, and wait until the server has noticed."""
-        await self.leave("leaves", self.writer.close)
+        """Leave: close the connection, and wait until the server has noticed. Who has left already is left alone."""
+        if self.connected:
+            await self.leave("leaves", self.writer.close)
 
     async def drop(self) -> None:
         """Break off as in a crash, without a goodbye, and wait until the server has noticed."""
@@ -202,23 +252,31 @@ class NamedClient(Client):
 
     async def settle(self) -> bytes:
         """Wait until the server has handled all that was sent, and all that it sent has arrived."""
-        ping = b"lab-ping-%d" % next(self.lab.numbers)
+        ping = f"lab-ping-{next(self.lab.numbers)}"
+        self.unanswered.add(ping.encode())
         if self.connected:
-            self.writer.write(b"{'command': '%s'}\n" % ping)
-        while self.connected and ping not in await self.read_line("an answer"):
-            pass
-        return ping
+            self.writer.write((ASK % (ping, ping)).encode())
+        while self.connected and ping.encode() in self.unanswered:
+            await self.hear(lambda: ping.encode() in self.unanswered, "an answer")
+        return ping.encode()
 
-    async def read_line(self, what: str) -> bytes:
-        """Read the next line into the inbox; an empty one says that the server has closed the connection."""
-        line = await self.patiently(self.reader.readline(), what)
+    async def hear(self, needed: Callable[[], bool], what: str) -> None:
+        """Take in a line, if it is still needed once it is our turn to read."""
+        async with self.reading:
+            if self.connected and needed():
+                self.take_in(await self.patiently(self.reader.readline(), what))
+
+    def take_in(self, line: bytes) -> None:
+        """Keep a line; an empty one says that the server has closed the connection."""
         if not line:
             self.writer.close()
             del self.lab.clients[self.name]
             self.lab.steps.append(Step("leave", self.name, "is disconnected"))
-        elif not PING.search(line):
-            self.inbox.append(wire.decode(line, LONGEST))
-        return line
+        elif ping := PING.search(line):
+            self.unanswered.discard(ping[0])
+            self.speaks_json = line.startswith(b'{"')
+        else:
+            self.heard.append(decode(line))
 
     async def patiently(self, event: Awaitable[T], what: str) -> T:
         try:

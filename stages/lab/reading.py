@@ -1,11 +1,8 @@
 """Read the stages without leaving the notebook: their source, and who defines what."""
 
-import importlib
 import inspect
 from dataclasses import dataclass
 from typing import Any
-
-from stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -31,19 +28,22 @@ def show(thing: Any) -> Text:
     return Text(f"```python\n{source}\n```", source)
 
 
-def steps(*more: type) -> Text:
-    """The whole server at a glance: a row for each method, a column for each stage, and for each of your own classes.
+def steps(server: type) -> Text:
+    """A whole server at a glance: a row for each method, a column for its class and for each one that it extends.
 
     A cell says whether the stage `defines` the method, `extends` it (calls the one before) or `replaces` it.
     """
-    servers = {name: importlib.import_module(f"stages.{name}").Server for name in STAGES}
-    columns = {**servers, **{server.__name__: server for server in more}}
+    columns = {column_name(ancestor): ancestor for ancestor in reversed(server.__mro__[:-1])}
     methods = {method: None for server in columns.values() for method in vars(server) if is_method(server, method)}
     rows = [["", *columns]] + [[method, *(role(server, method) for server in columns.values())] for method in methods]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     plain = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
     head, *body = [f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows]
     return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
+
+
+def column_name(server: type) -> str:
+    return server.__module__.rpartition(".")[2] if server.__name__ == "Server" else server.__name__
 
 
 def is_method(server: type, name: str) -> bool:

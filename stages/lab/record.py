@@ -1,8 +1,10 @@
 """The record of what went over the wire, as the diagram shows it: steps, and what the server wrote in each."""
 
-import ast
 from dataclasses import dataclass, field
 from typing import Any
+
+from stages import wire
+from stages.client import decode
 
 Caches = dict[str, list[dict[str, Any]]]
 
@@ -16,15 +18,15 @@ def shortened(text: str, length: int = LONGEST_TEXT) -> str:
 def message_text(message: dict[str, Any]) -> str:
     """A message as the diagram shows it: its text, and its index if it has one."""
     text = shortened(repr(message.get("msg", message)), LONGEST_MSG)
-    return f"#{message['index']} {text}" if "index" in message else text
+    return (f"#{message['index']} {text}" if "index" in message else text) + " again" * ("redelivered" in message)
 
 
 def command_text(line: str) -> tuple[str, str]:
-    """The kind of a command, and how the diagram shows it; of anything else, just the text."""
+    """The kind of a command, on either wire, and how the diagram shows it; of anything else, just the text."""
     try:
-        command = dict(ast.literal_eval(line))
+        command = decode(line.encode())
         kind, topic = command.pop("command"), command.pop("topic")
-    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError):
+    except (wire.Error, KeyError, UnicodeEncodeError):
         return "other", shortened(repr(line)[1:-1])
     msg = [shortened(repr(command.pop("msg")), LONGEST_MSG)] if "msg" in command else []
     fields = [f"{name}={value}" for name, value in command.items()]
@@ -55,3 +57,8 @@ class Step:
     text: str
     arrows: list[Arrow] = field(default_factory=list)
     caches: Caches = field(default_factory=dict)
+    answer: str = ""  # of a server that tells success
+
+    @property
+    def label(self) -> str:
+        return f"{self.text}  {self.answer}".rstrip()
