@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 from conftest import Connect
 from peer import Peer, fresh_topic, msgs
@@ -63,3 +64,22 @@ async def test_a_reader_that_never_reads_disturbs_nobody(connect: Connect) -> No
     for n in range(200):
         await alice.send(topic, f"{n}" * 10_000)
     assert len(await alice.heard()) == 200
+
+
+async def test_a_burst_reaches_a_subscriber_that_reads(connect: Connect) -> None:
+    topic, alice, sender = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic)
+    texts = [f"{n} " + "x" * 50_000 for n in range(100)]
+    for text in texts:
+        sender.writer.write(sender.line(command="send", topic=topic, msg=text))
+    heard, _ = await asyncio.gather(*[hear(alice, 100), sender.settle()])
+    assert heard == texts
+
+
+async def hear(peer: Peer, count: int) -> list[Any]:
+    """The next messages, without settling, which reads no further than it must."""
+    texts: list[Any] = []
+    while len(texts) < count:
+        message = await peer.receive()
+        texts += [message["msg"]] if "msg" in message else []
+    return texts
