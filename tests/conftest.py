@@ -96,6 +96,30 @@ def transcript() -> list[Step]:
     return []
 
 
+def new_server(stage: str, folder: Path) -> serve.Handler:
+    # The cache of `durable` is longer than that of the earlier stages, whose tests it has to pass, too.
+    settings = {"data": str(folder / "messages.db"), "cache_length": 100} if stage == "durable" else {}
+    server: serve.Handler = importlib.import_module(MODULES[stage]).Server(**settings)
+    return server
+
+
+@pytest.fixture
+async def restart(stage: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Peer]]]:
+    """Stops the server under test, if it runs, and starts another one in its place; gives a client of that one."""
+    if stage == TARGET:
+        pytest.skip("somebody else's server cannot be restarted from here")
+    async with AsyncExitStack() as running:
+
+        async def restart() -> Peer:
+            await running.aclose()
+            port = await running.enter_async_context(serve.listening(new_server(stage, tmp_path), "127.0.0.1", 0))
+            peer = await Peer.connect("127.0.0.1", port, speaks_json=NAMES.index(stage) >= JSON_SINCE)
+            running.callback(peer.close)
+            return peer
+
+        yield restart
+
+
 @pytest.fixture
 async def address(stage: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[target.Address]:
     """Where the server under test listens. A stage that has stopped must have left nothing behind."""
@@ -105,10 +129,7 @@ async def address(stage: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         return
     trouble: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: trouble.append(context))
-    # The cache of `durable` is longer than that of the earlier stages, whose tests it has to pass, too.
-    settings = {"data": str(tmp_path / "messages.db"), "cache_length": 100} if stage == "durable" else {}
-    server = importlib.import_module(MODULES[stage]).Server(**settings)
-    async with serve.listening(server, "127.0.0.1", 0) as port:
+    async with serve.listening(new_server(stage, tmp_path), "127.0.0.1", 0) as port:
         yield "127.0.0.1", port
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert trouble == []
