@@ -9,7 +9,7 @@ import logging
 # Silent unless somebody listens: the command line does.
 logging.getLogger("stages").addHandler(logging.NullHandler())
 
-STAGES = {
+STAGES = {  # by module
     "basic": "Subscribe to a topic, and get every message sent to it.",
     "delivery": "The sender chooses: a message for all subscribers, or for just one.",
     "caching": "The last 100 messages of a topic wait for late subscribers.",

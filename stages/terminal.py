@@ -18,19 +18,33 @@ from collections.abc import AsyncGenerator
 from stages import arguments, wire
 from stages.client import Client, follow
 
-SHORT_FORMS = "subscribe TOPIC [LAST_SEEN] | send TOPIC TEXT | one TOPIC TEXT | quit, or a command as a dict"
+SHORT_FORMS = (
+    "subscribe TOPIC [LAST_SEEN] | unsubscribe TOPIC | send TOPIC TEXT | one TOPIC TEXT | "
+    "work TOPIC [PREFETCH] | ack TOPIC INDEX | quit, or a command as the server's wire spells it"
+)
 
 
-def spelled_out(line: str) -> str:
-    """The command that a short form means; any other line as it is."""
+def spelled_out(line: str) -> wire.Command | None:
+    """The command that a short form means, if the line is one."""
     match line.split(maxsplit=2):
-        case ["subscribe", topic]:
-            return str({"command": "subscribe", "topic": topic})
+        case ["subscribe" | "unsubscribe" as verb, topic]:
+            return {"command": verb, "topic": topic}
         case ["subscribe", topic, last_seen]:
-            return str({"command": "subscribe", "topic": topic, "last_seen": last_seen})
+            return {"command": "subscribe", "topic": topic, "last_seen": number(last_seen)}
         case ["send" | "one" as verb, topic, msg]:
-            return str({"command": "send", "topic": topic, "msg": msg, "delivery": "one" if verb == "one" else "all"})
-    return line
+            return {"command": "send", "topic": topic, "msg": msg, "delivery": "one" if verb == "one" else "all"}
+        case ["work", topic]:
+            return {"command": "subscribe", "topic": topic, "ack": True}
+        case ["work", topic, prefetch]:
+            return {"command": "subscribe", "topic": topic, "ack": True, "prefetch": number(prefetch)}
+        case ["ack", topic, index]:
+            return {"command": "ack", "topic": topic, "index": number(index)}
+    return None
+
+
+def number(text: str) -> int | str:
+    """The number that a text spells; any other text as it is, for the server to complain of."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 async def subscribe(port: int, host: str, topic: str, last_seen: int) -> None:
@@ -61,14 +75,15 @@ async def typed_lines() -> AsyncGenerator[str, None]:
         yield line.decode().rstrip("\r\n")
 
 
+async def just(text: str) -> AsyncGenerator[str, None]:
+    yield text
+
+
 async def send(port: int, host: str, topic: str, text: str | None, delivery: str) -> None:
     """Send one message, or each line of standard input; end when the server has taken them all."""
     async with await Client.connect(port, host) as client:
-        if text is not None:
-            await client.send(topic, text, delivery=delivery)
-        else:
-            async for line in typed_lines():
-                await client.send(topic, line, delivery=delivery)
+        async for msg in typed_lines() if text is None else just(text):
+            await client.write({"command": "send", "topic": topic, "msg": msg, "delivery": delivery})
         client.writer.write(b"quit\n")
         async for _ in client:
             pass  # it has subscribed to nothing: only an error could come, and raises
@@ -81,7 +96,7 @@ async def prompt(port: int, host: str) -> None:
             print(SHORT_FORMS, flush=True)
         sending = asyncio.create_task(send_typed(client))
         while line := await client.reader.readline():
-            print(line.decode(errors="backslashreplace"), end="", flush=True)
+            print(line.decode(errors="backslashreplace").rstrip("\r\n"), flush=True)
         if sending.cancel():
             raise ConnectionError("the server has closed the connection")
         await sending
@@ -92,11 +107,12 @@ async def send_typed(client: Client) -> None:
         async for line in typed_lines():
             if line.strip() == "quit":
                 break
-            command = spelled_out(line)
-            if command == line and line.split()[:1] in [["help"], ["subscribe"], ["send"], ["one"]]:
+            if command := spelled_out(line):
+                client.writer.write(client.encode(command))
+            elif line.split()[:1] in [["help"], *[[form.split()[0]] for form in SHORT_FORMS.split(" | ")]]:
                 print(SHORT_FORMS, flush=True)
             else:
-                client.writer.write(f"{command}\n".encode())
+                client.writer.write(f"{line}\n".encode())
     finally:
         client.writer.write(b"quit\n")
 

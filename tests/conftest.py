@@ -55,6 +55,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         peer.PATIENCE = 10
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A target is judged in one process: it may be only one server, and is given up when it does not answer."""
+    return 0 if config.getoption("--target") else None
+
+
 def introduced_in(module: Any) -> str | None:
     """The stage whose tests a module holds."""
     name = getattr(module, "__name__", "").removeprefix("test_")

@@ -18,10 +18,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from stages import serve
 from stages.lab.background import HOST, Background
+from stages.lab.checking import settings_for
 
 Address = tuple[str, int]
 START = 10
@@ -61,9 +63,10 @@ def address_of(target: str | type[serve.Handler]) -> Address | None:
 def serving(target: str | type[serve.Handler]) -> Iterator[Address]:
     """A fresh server of the target's class; or the running one, if the target is an address. Raises `Unusable`."""
     if isinstance(target, type):
-        background = Background(target())
-        yield HOST, background.port
-        background.stop()
+        with TemporaryDirectory() as folder:
+            background = Background(target(**settings_for(target, folder)))
+            yield HOST, background.port
+            background.stop()
         return
     if address := address_of(target):
         try:
@@ -97,7 +100,9 @@ def main() -> None:
     """Print the port, or what is wrong; what the server itself prints is dropped."""
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     try:
-        asyncio.run(serve_until_killed(load(sys.argv[1])(), out))
+        server = load(sys.argv[1])
+        with TemporaryDirectory() as folder:
+            asyncio.run(serve_until_killed(server(**settings_for(server, folder)), out))
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:

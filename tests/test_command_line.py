@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,20 +13,25 @@ import pytest
 from stages import STAGES
 
 ROOT = Path(__file__).parent.parent
-# -S leaves the installed packages out: a stage needs nothing but Python.
-PYTHON = [sys.executable, "-X", "dev", "-W", "error", "-S"]
+PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
+NO_PACKAGES = "-S"  # the stages of the article need nothing but Python
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    return [*PYTHON, *([] if "beyond" in module else [NO_PACKAGES]), "-m", module, *arguments]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PYTHON, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(python(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=30)
 
 
 @contextmanager
 def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running stage, and its port."""
-    command = [*PYTHON, "-m", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as process:
+    with subprocess.Popen(
+        python(*arguments), cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+    ) as process:
         try:
             assert process.stdout
             line = process.stdout.readline()
@@ -46,11 +51,14 @@ def talk(port: int, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str) -> None:
-    command = "{'command': 'subscribe', 'topic': 'foo'}"
-    with started(f"stages.{name}", "0") as (process, port):
-        assert "error" in talk(port, f"{command}\nhello \x1b[31m\nquit\n")
+def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_path: Path) -> None:
+    command = '{"command": "subscribe", "topic": "foo"}'
+    kept = ["--data", str(tmp_path / "messages.db")] if name == "beyond.durable" else []
+    with started(f"stages.{name}", "0", *kept) as (process, port):
+        assert talk(port, f"{command}\nhello \x1b[31m\nquit\n").count("\n") == (2 if "beyond" in name else 1)
         assert process.stdout
+        if kept:
+            assert process.stdout.readline() == f"messages are kept in {kept[1]}\n"
         printed = [process.stdout.readline() for _ in range(6)]
     assert printed == [
         "New client connected...\n",
@@ -60,7 +68,36 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str) -> N
         printed[4],
         "Client disconnected...\n",
     ]
-    assert printed[4].startswith("Rejected: not a Python literal")
+    assert printed[4].startswith(("Rejected: not a Python literal", "Rejected: Could not parse json"))
+
+
+def test_a_stage_beyond_without_its_package_is_one_clear_line() -> None:
+    command = [*PYTHON, NO_PACKAGES, "-m", "stages.beyond.durable", "0"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "need msgspec: install it with pip install" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_low_limit_of_open_files_is_raised_or_told() -> None:
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = f"ulimit -Sn 100 && exec {' '.join(python('stages.beyond.replies', '0', '--quiet'))}"
+    with subprocess.Popen(["sh", "-c", limits], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        port = int(process.stdout.readline().rpartition(":")[2])
+        with ExitStack() as clients:
+            for _ in range(150 if hard == resource.RLIM_INFINITY or hard > 300 else 50):
+                client = clients.enter_context(socket.create_connection(("localhost", port), timeout=10))
+                client.sendall(b"hello\n")
+                assert client.recv(1000).startswith(b'{"success": false')
+        process.kill()
+    low = ["sh", "-c", limits.replace("-Sn 100", "-n 100")]
+    with subprocess.Popen(low, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("this system allows 100 open files: expected 10500 for 10000")
+        process.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -19,7 +19,7 @@ import pytest
 from peer import Message, Peer, msgs, only_error
 from test_acks import ack, works
 from test_last_seen import indexes
-from test_slow_consumers import Stuck
+from test_slow_consumers import Stuck, some_turns_of_the_loop
 
 from stages import serve
 from stages.beyond import durable
@@ -110,10 +110,10 @@ async def test_nothing_is_told_before_it_is_on_disk(tmp_path: Path) -> None:
         send = b'{"command": "send", "topic": "foo", "msg": "hello", "delivery": "all"}'
         server.handle(send, durable.Withheld(bob, server))
         await committing.wait()
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert (alice.lines, bob.lines) == ([{"success": True}], [])
+        await some_turns_of_the_loop()
+        told = alice.lines, bob.lines
         may_commit.set()
+        assert told == ([{"success": True}], [])
         await until_stored(server)
         assert msgs(alice.lines[1:]) == ["hello"]
         assert bob.lines == [{"success": True}]

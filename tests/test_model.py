@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
-from peer import Peer
+from peer import Peer, only_error
 
 from stages import disconnects, serve
+from stages.beyond import acks
 
 CACHE_LENGTH = 3  # small, so that messages are dropped, too
 
@@ -111,5 +112,117 @@ class Queue(RuleBasedStateMachine):
         self.runner.close()
 
 
+@dataclass(eq=False)
+class Worker:
+    """A subscriber, and the indexes of what it holds unacknowledged."""
+
+    peer: Peer
+    prefetch: int | None = None  # None: it does not acknowledge
+    subscribed: bool = False
+    held: set[int] = field(default_factory=set)
+
+    @property
+    def has_room(self) -> bool:
+        return self.prefetch is None or len(self.held) < self.prefetch
+
+
+class Work(RuleBasedStateMachine):
+    """Workers that die at every point: no job is lost, none is with two of them, none comes again once it is done."""
+
+    workers: Bundle[Worker] = Bundle("workers")
+
+    @initialize()
+    def start(self) -> None:
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
+        self.stack = AsyncExitStack()
+        self.port = self.run(self.stack.enter_async_context(serve.listening(acks.Server(), "127.0.0.1", 0)))
+        self.boss = self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))
+        self.everyone: list[Worker] = []
+        self.waiting: set[int] = set()
+        self.handed: set[int] = set()  # at least once
+        self.sent = 0
+
+    @rule(target=workers)
+    def connect(self) -> Worker:
+        self.everyone.append(Worker(self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))))
+        return self.everyone[-1]
+
+    @rule(worker=workers, prefetch=st.sampled_from([None, 1, 2, 3]))
+    def subscribe(self, worker: Worker, prefetch: int | None) -> None:
+        fields = {} if prefetch is None else {"ack": True, "prefetch": prefetch}
+        worker.prefetch, worker.subscribed = prefetch, True
+        self.hand_over(worker, self.run(worker.peer.subscribe("jobs", **fields)))
+        self.check()
+
+    @rule(number=st.integers(1, 4))
+    def send(self, number: int) -> None:
+        for _ in range(number):
+            self.waiting.add(self.sent)
+            self.run(self.boss.send("jobs", str(self.sent), delivery="one"))
+            self.sent += 1
+            self.check()
+
+    @rule(worker=workers, index=st.integers(0, 20))
+    def ack(self, worker: Worker, index: int) -> None:
+        index = min(worker.held, key=lambda held: abs(held - index)) if worker.held else index
+        worker.peer.write_command(command="ack", topic="jobs", index=index)
+        heard = self.run(worker.peer.heard())
+        if index in worker.held:
+            worker.held.remove(index)
+        else:
+            only_error(heard)
+            heard = []
+        self.hand_over(worker, heard)
+        self.check()
+
+    @rule(worker=consumes(workers), how=st.sampled_from(["quit", "end", "reset"]))
+    def die(self, worker: Worker, how: str) -> None:
+        if how == "reset":
+            worker.peer.reset()
+            for _ in range(3):  # the server learns of the reset before it reads what is sent later
+                self.run(self.boss.settle())
+        else:
+            self.run(worker.peer.quit() if how == "quit" else worker.peer.end())
+        worker.peer.close()
+        self.everyone.remove(worker)
+        self.waiting |= worker.held
+        self.check()
+
+    def hand_over(self, worker: Worker, heard: list[dict[str, Any]]) -> None:
+        for message in heard:
+            index = message["index"]
+            assert message["msg"] == str(index)
+            assert message.get("redelivered", False) == (index in self.handed)
+            self.waiting.remove(index)
+            self.handed.add(index)
+            if worker.prefetch is not None:
+                assert worker.has_room
+                worker.held.add(index)
+
+    def check(self) -> None:
+        """Take in what has arrived; then nothing may wait that anybody could take."""
+        for worker in self.everyone:
+            self.hand_over(worker, self.run(worker.peer.heard()))
+        assert not self.waiting or not any(worker.subscribed and worker.has_room for worker in self.everyone)
+
+    def teardown(self) -> None:
+        """In the end one heir gets all that is not done, in order."""
+        for worker in self.everyone:
+            self.run(worker.peer.quit())
+            worker.peer.close()
+            self.waiting |= worker.held
+            self.everyone = [other for other in self.everyone if other is not worker]
+            self.check()
+        heir = self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))
+        assert [message["index"] for message in self.run(heir.subscribe("jobs"))] == sorted(self.waiting)
+        heir.close()
+        self.boss.close()
+        self.run(self.stack.aclose())
+        self.runner.close()
+
+
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
+TestWork = Work.TestCase
+TestWork.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)

@@ -1,15 +1,17 @@
 """`python -m stages.client`: the client for the terminal, on a real server."""
 
+import json
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from test_command_line import PYTHON, ROOT, run, started
+from test_command_line import ROOT, python, run, started
 
-CLIENT = [*PYTHON, "-m", "stages.client"]
+CLIENT = python("stages.client")
 
 
 @pytest.fixture
@@ -161,3 +163,25 @@ def test_a_pipe_that_closes_ends_it_silently(port: str) -> None:
         client(port, "send", "foo", "one more, into the closed pipe")
         assert process.stderr.read() == ""
         assert process.wait(30) == 0
+
+
+@pytest.fixture
+def durable_port(tmp_path: Path) -> Iterator[str]:
+    with started("stages.beyond.durable", "0", "--quiet", "--data", str(tmp_path / "messages.db")) as (_, port):
+        yield str(port)
+
+
+def test_it_speaks_json_where_the_server_does(durable_port: str) -> None:
+    assert client(durable_port, "send", "foo", typed="one\ntwo\n").returncode == 0
+    with subscriber(durable_port, "--last-seen", "0") as process:
+        assert process.stdout
+        assert process.stdout.readline() == message("two", 1)
+        process.kill()
+    success = '{"success": true}'
+    one, two, job = [
+        json.dumps({"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index})
+        for msg, delivery, index in (("one", "all", 0), ("two", "all", 1), ("job", "one", 2))
+    ]
+    printed = client(durable_port, typed="work foo 1\none foo job\nack foo 2\nunsubscribe foo\n{}\n").stdout
+    expected = [success, one, two, job, success, success, success]
+    assert printed.splitlines() == [*expected, '{"success": false, "reason": "Malformed json message"}']

@@ -1,8 +1,10 @@
 """Check a class of your own: by an exercise of the notebooks, by the shared tests, or both."""
 
 import asyncio
+import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,8 +26,9 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
     """
     if exercise is not None and exercise not in EXERCISES:
         raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(EXERCISES)}")
-    if until is not None and until not in STAGES:
-        raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(STAGES)}")
+    names = [module.rpartition(".")[2] for module in STAGES]
+    if until is not None and until not in names:
+        raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(names)}")
     claims = await try_exercise(server, exercise) if exercise else []
     tested = await asyncio.to_thread(run_tests, server, until) if until else []
     if exercise and until:
@@ -35,12 +38,18 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
-    seed = {"seed": 42} if "seed" in arguments.settings_of(server) else {}
-    with launch(server(**seed)) as lab:
+    with TemporaryDirectory() as folder, launch(server(**settings_for(server, folder))) as lab:
         try:
             return [claim async for claim in EXERCISES[exercise](lab)]
         except Exception as problem:
             return [Claim("it runs", "no exception", repr(problem))]
+
+
+def settings_for(server: type, folder: str) -> dict[str, Any]:
+    """The settings under which a server is tried: with the same luck each time, and nothing kept in the long run."""
+    wanted = {"seed": 42, "data": os.path.join(folder, "messages.db"), "cache_length": 100}
+    known = arguments.settings_of(server)
+    return {name: value for name, value in wanted.items() if name in known}
 
 
 class Judge:
@@ -78,7 +87,7 @@ def run_tests(server: type[serve.Handler], until: str) -> list[Claim]:
     except Exception as problem:
         return [Claim("it can be created without arguments", "a server", repr(problem))]
     judge = Judge(server)
-    plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest"]
+    plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
     pytest.main([str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until], plugins=[judge])
     if not judge.claims:
