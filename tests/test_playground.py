@@ -13,6 +13,7 @@ async def play() -> AsyncIterator[Playground]:
     play = playground()
     yield play
     play.lab.stop()
+    play.folder.cleanup()
 
 
 async def click(play: Playground, label: str) -> None:
@@ -89,3 +90,26 @@ async def test_what_goes_wrong_is_shown_in_the_panel(play: Playground) -> None:
 
 async def test_its_text_form_is_stable(play: Playground) -> None:
     assert play._repr_mimebundle_()["text/plain"] == "<playground>"
+
+
+async def test_it_works_with_the_stages_beyond_the_article(play: Playground) -> None:
+    play.stage.value = "beyond.durable"
+    await click(play, "Connect")
+    play.acknowledges.value = True
+    await click(play, "Subscribe")
+    await click(play, "Send to one")
+    await click(play, "Send to one")
+    await click(play, "Acknowledge")
+    await click(play, "Unsubscribe")
+    assert play.problem.value == ""
+    await click(play, "Acknowledge")
+    assert "Nothing to acknowledge (message 0 of this topic is not with you" in play.problem.value
+    await click(play, "Restart")
+    await click(play, "Connect")
+    await click(play, "Subscribe")
+    assert str(play.lab.diagram()).splitlines()[-4:] == [
+        "bob    --> server  subscribe foo ack=True  ✓",
+        "server --> bob     #1 'hello' again (replay)",
+        "           cache foo: -#1 'hello' again",
+        "           cache foo, held by bob: +#1 'hello' again",
+    ]

@@ -2,17 +2,22 @@
 
 import asyncio
 import importlib
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from html import escape
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ipywidgets as widgets
 
 from stages import STAGES
+from stages.arguments import settings_of
+from stages.client import rejection
 from stages.lab.background import launch
 from stages.lab.lab import NamedClient
+from stages.terminal import number
 
-STATE = ("topics", "caches", "indexes")
+STATE = ("topics", "caches", "returned", "indexes")
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 
 
@@ -30,11 +35,14 @@ class Playground:
         self.client = widgets.Dropdown(description="client")
         self.topic = widgets.Text("foo", description="topic")
         self.last_seen = widgets.Text(placeholder="none", description="last_seen")
+        self.acknowledges = widgets.Checkbox(description="ack", indent=False)
+        self.index = widgets.Text("0", description="index")
         self.message = widgets.Text("hello", description="message")
         self.problem = widgets.HTML()
         self.state = widgets.HTML()
         self.picture = widgets.Image(format="svg+xml", layout={"align_self": "flex-start", "max_width": "100%"})
         self.running: asyncio.Task[None] | None = None
+        self.folder = TemporaryDirectory()  # for what survives a restart
         self.lab = launch(self.new_server())
         self.stage.observe(lambda _: self.do(self.restart), names="value")
         self.panel = widgets.VBox([*self.rows(), self.problem, self.picture, self.state])
@@ -45,7 +53,8 @@ class Playground:
             widgets.HBox([self.stage, self.button("Restart", self.restart)]),
             widgets.HBox([self.name, self.button("Connect", self.connect)]),
             widgets.HBox([self.client, self.button("Disconnect", self.disconnect), self.button("Kill", self.kill)]),
-            widgets.HBox([self.topic, self.last_seen, self.button("Subscribe", self.subscribe)]),
+            widgets.HBox([self.topic, self.button("Unsubscribe", self.unsubscribe)]),
+            widgets.HBox([self.last_seen, self.acknowledges, self.button("Subscribe", self.subscribe)]),
             widgets.HBox(
                 [
                     self.message,
@@ -53,6 +62,7 @@ class Playground:
                     self.button("Send to one", lambda: self.send("one")),
                 ]
             ),
+            widgets.HBox([self.index, self.button("Acknowledge", self.acknowledge)]),
         ]
 
     def button(self, label: str, action: Callable[[], Coroutine[Any, Any, None]]) -> widgets.Button:
@@ -78,7 +88,9 @@ class Playground:
             self.refresh()
 
     def new_server(self) -> Any:
-        return importlib.import_module(f"stages.{self.stage.value}").Server()
+        server = importlib.import_module(f"stages.{self.stage.value}").Server
+        kept = {"data": os.path.join(self.folder.name, "messages.db")}
+        return server(**{name: kept[name] for name in kept if name in settings_of(server)})
 
     def chosen(self) -> NamedClient:
         if self.client.value is None:
@@ -104,17 +116,27 @@ class Playground:
 
     async def subscribe(self) -> None:
         seen = self.last_seen.value.strip()
-        await self.command({"command": "subscribe", "topic": self.topic.value} | ({"last_seen": seen} if seen else {}))
+        fields = ({"last_seen": number(seen)} if seen else {}) | ({"ack": True} if self.acknowledges.value else {})
+        await self.command({"command": "subscribe", "topic": self.topic.value, **fields})
+
+    async def unsubscribe(self) -> None:
+        await self.command({"command": "unsubscribe", "topic": self.topic.value})
 
     async def send(self, delivery: str) -> None:
         await self.command(
             {"command": "send", "topic": self.topic.value, "msg": self.message.value, "delivery": delivery}
         )
 
+    async def acknowledge(self) -> None:
+        await self.command({"command": "ack", "topic": self.topic.value, "index": number(self.index.value.strip())})
+
     async def command(self, command: dict[str, Any]) -> None:
-        for answer in await self.chosen().raw(str(command)):
-            if "error" in answer and "command" not in answer:
-                raise ValueError(f"the server says: {answer['error']}")
+        client = self.chosen()
+        before = len(client.heard)
+        await client.ask(command)
+        for answer in client.heard[before:]:
+            if "command" not in answer and not answer.get("success"):
+                raise rejection(answer)
 
     def refresh(self) -> None:
         """Show the clients, the diagram, and what the server keeps."""
@@ -122,23 +144,22 @@ class Playground:
         self.client.options = names
         self.client.value = kept if kept in names else next(iter(names), None)
         self.picture.value = self.lab.diagram().svg().encode()
-        lines = [
-            f"{name}: {self.shown(getattr(self.lab.server, name))}" for name in STATE if hasattr(self.lab.server, name)
-        ]
+        lines = [f"{name}: {self.shown(name)}" for name in STATE if hasattr(self.lab.server, name)]
         self.state.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
 
-    def shown(self, state: dict[str, Any]) -> str:
+    def shown(self, name: str) -> str:
         """Part of the server's state, with names for clients."""
-        names = {id(client.tap): name for name, client in self.lab.clients.items()}
 
         def named(kept: Any) -> Any:
-            return (
-                kept
-                if isinstance(kept, int)
-                else [m if isinstance(m, dict) else names.get(id(m), "(gone)") for m in kept]
-            )
+            if isinstance(kept, int):
+                return kept
+            entries = kept.values() if name == "returned" else kept
+            return [entry if isinstance(entry, dict) else self.name_of(entry) for entry in entries]
 
-        return str({topic: named(kept) for topic, kept in state.items()})
+        return str({topic: named(kept) for topic, kept in getattr(self.lab.server, name).items()})
+
+    def name_of(self, client: Any) -> str:
+        return client.name if client.name in self.lab.clients else "(gone)"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         return {**self.panel._repr_mimebundle_(**options), "text/plain": "<playground>"}
