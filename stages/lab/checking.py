@@ -12,9 +12,11 @@ import pytest
 from stages import STAGES, arguments, serve
 from stages.lab.background import launch
 from stages.lab.exercises import EXERCISES, Claim
+from stages.lab.exercises_beyond import BEYOND
 from stages.lab.reading import Text
 from stages.lab.record import shortened
 
+SCENARIOS = EXERCISES | BEYOND
 TESTS = Path(__file__).parents[2] / "tests"
 
 
@@ -24,8 +26,8 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
     `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared tests it is to pass:
     the very tests that `pytest` runs, found in the project's checkout. Raises ValueError for unknown names.
     """
-    if exercise is not None and exercise not in EXERCISES:
-        raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(EXERCISES)}")
+    if exercise is not None and exercise not in SCENARIOS:
+        raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(SCENARIOS)}")
     names = [module.rpartition(".")[2] for module in STAGES]
     if until is not None and until not in names:
         raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(names)}")
@@ -40,7 +42,7 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
     with TemporaryDirectory() as folder, launch(server(**settings_for(server, folder))) as lab:
         try:
-            return [claim async for claim in EXERCISES[exercise](lab)]
+            return [claim async for claim in SCENARIOS[exercise](lab)]
         except Exception as problem:
             return [Claim("it runs", "no exception", repr(problem))]
 

@@ -1,0 +1,148 @@
+"""Ways to treat a slow reader, and one experiment that shows how each of them fails.
+
+    $ python -m stages.lab.slow
+
+As a program, it measures what the stages before and with `slow_consumers` keep in memory for a reader that is stuck.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import psutil
+from tqdm import tqdm
+
+from stages import wire
+from stages.beyond import replies, slow_consumers
+from stages.beyond.slow_consumers import backlog, drained
+from stages.client import Client
+from stages.lab.background import Background
+
+NoLimit = replies.Server
+
+
+class DropTheOldest(slow_consumers.Server):
+    """What does not fit is thrown away, the oldest first."""
+
+    async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
+        flush = client.flush
+
+        def flush_when_there_is_room() -> None:
+            if not client.writer.transport.get_write_buffer_size():
+                flush()
+            else:
+                asyncio.get_running_loop().call_later(0.01, client.flush)
+
+        client.flush = flush_when_there_is_room
+        await super().handle_client(reader, client)
+
+    def deliver(self, message: wire.Command, recipients: Any) -> None:
+        super().deliver(message, recipients)
+        self.overfull.clear()
+        for client in recipients:
+            while len(client.unsent) > self.outbox_limit:
+                del client.unsent[: client.unsent.index(b"\n") + 1]
+
+
+class DisconnectAtOnce(slow_consumers.Server):
+    """Who has too much unsent has to go, without a second's grace."""
+
+    async def wait_for(self, client: Any) -> None:
+        self.give_up(client)
+
+
+class BlockForEver(slow_consumers.Server):
+    """The sender waits until everybody has caught up."""
+
+    async def wait_for(self, client: Any) -> None:
+        await drained(client)
+
+
+MESSAGES, LENGTH = 128, 2**17
+"""16 MB: more than the operating system keeps for us on the way."""
+
+
+async def try_out(server: replies.Server) -> dict[str, str]:
+    """Send messages to a reader that is busy just when they come, and to one that is stuck for ever."""
+    background = Background(server)
+    async with AsyncExitStack() as stack:
+        stack.callback(background.stop)
+        sender, busy, stuck = [
+            await stack.enter_async_context(await Client.connect(background.port, "127.0.0.1")) for _ in range(3)
+        ]
+        for reader in (busy, stuck):
+            await reader.subscribe("foo", cache=False)
+            transport_of(reader).pause_reading()
+        sending = asyncio.create_task(send(sender))
+        await until_it_stalls(sending, sender)
+        transport_of(busy).resume_reading()
+        reading = asyncio.create_task(read(busy))
+        await asyncio.wait([sending, reading], timeout=2)
+        kept = max(map(backlog, server.topics.get("foo", ())), default=0)
+        outcome = {
+            "the sender": "gets through" if sending.done() else "is stuck, too",
+            "the busy reader": reading.result() if reading.done() else "never gets the rest",
+            "memory for the stuck one": "all that was sent" if kept > MESSAGES * LENGTH / 4 else "limited",
+        }
+        sending.cancel()
+        reading.cancel()
+        for client in (sender, busy, stuck):
+            transport_of(client).abort()
+    return outcome
+
+
+def transport_of(client: Client) -> Any:
+    return client.writer.transport
+
+
+async def send(client: Client) -> None:
+    for number in range(MESSAGES):
+        await client.send("foo", f"{number} ".ljust(LENGTH, "x"))
+
+
+async def until_it_stalls(sending: asyncio.Task[None], client: Client) -> None:
+    """Wait until all is sent, or until nothing more was for a fifth of a second."""
+    sent = None
+    while sent != (sent := repr(client.numbers)) and not sending.done():
+        await asyncio.wait([sending], timeout=0.2)
+
+
+async def read(client: Client) -> str:
+    """Read to the last message, and tell what became of those before."""
+    count = 0
+    try:
+        async for message in client:
+            count += 1
+            if message["index"] == MESSAGES - 1:
+                return "gets everything" if count == MESSAGES else "has a gap, and is not told"
+    except (wire.Error, OSError):
+        pass
+    return "is disconnected"
+
+
+async def memory(stage: str, megabytes: int = 120) -> list[float]:
+    """What a server's memory has grown by, in MB, after each 10 MB that were sent past a reader that is stuck."""
+    command = [sys.executable, "-m", f"stages.beyond.{stage}", "0", "--quiet", "--cache-length", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
+        assert process.stdout
+        port = int(process.stdout.readline().rpartition(":")[2])
+        resident = psutil.Process(process.pid).memory_info
+        async with await Client.connect(port) as sender, await Client.connect(port) as stuck:
+            await stuck.subscribe("foo")
+            transport_of(stuck).pause_reading()
+            before, grown = resident().rss, [0.0]
+            for sent in tqdm(range(1, megabytes + 1), desc=stage, unit="MB"):
+                for _ in range(10):
+                    await sender.send("foo", "x" * 100_000)
+                if sent % 10 == 0:
+                    grown.append(round((resident().rss - before) / 1e6, 1))
+            transport_of(stuck).abort()
+        process.kill()
+    return grown
+
+
+if __name__ == "__main__":
+    print(json.dumps({stage: asyncio.run(memory(stage)) for stage in ("replies", "slow_consumers")}))
