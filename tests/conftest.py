@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import peer
@@ -44,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         peer.PATIENCE = 3
         unanswered.clear()
         try:
-            with target.serving(config.getoption("--target")):
+            with TemporaryDirectory() as folder, target.serving(config.getoption("--target"), folder):
                 pass
         except target.Unusable as problem:
             raise pytest.UsageError(f"--target: {problem}") from None
@@ -91,8 +92,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the order of the stages, then all the rest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the order of the stages, then all the rest; with a target, only what can be asked of it."""
+    if config.getoption("--target"):
+        items[:] = [item for item in items if "stage" in getattr(item, "fixturenames", ())]
     items.sort(key=lambda item: [*NAMES, None].index(introduced_in(getattr(item, "module", None))))
 
 
@@ -110,16 +113,23 @@ def new_server(stage: str, folder: Path) -> serve.Handler:
 
 
 @pytest.fixture
-async def restart(stage: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Peer]]]:
+async def restart(
+    stage: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Callable[[], Awaitable[Peer]]]:
     """Stops the server under test, if it runs, and starts another one in its place; gives a client of that one."""
-    if stage == TARGET:
-        pytest.skip("somebody else's server cannot be restarted from here")
+    wanted = request.config.getoption("--target")
+    if stage == TARGET and target.address_of(wanted):
+        pytest.skip("a server that is running already cannot be restarted from here")
     async with AsyncExitStack() as running:
 
         async def restart() -> Peer:
             await running.aclose()
-            port = await running.enter_async_context(serve.listening(new_server(stage, tmp_path), "127.0.0.1", 0))
-            peer = await Peer.connect("127.0.0.1", port, speaks_json=NAMES.index(stage) >= JSON_SINCE)
+            if stage == TARGET:
+                address = running.enter_context(target.serving(wanted, str(tmp_path)))
+            else:
+                server = new_server(stage, tmp_path)
+                address = "127.0.0.1", await running.enter_async_context(serve.listening(server, "127.0.0.1", 0))
+            peer = await Peer.connect(*address, speaks_json=stage == TARGET or NAMES.index(stage) >= JSON_SINCE)
             running.callback(peer.close)
             return peer
 
@@ -130,7 +140,7 @@ async def restart(stage: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awai
 async def address(stage: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[target.Address]:
     """Where the server under test listens. A stage that has stopped must have left nothing behind."""
     if stage == TARGET:
-        with target.serving(request.config.getoption("--target")) as address:
+        with target.serving(request.config.getoption("--target"), str(tmp_path)) as address:
             yield address
         return
     trouble: list[object] = []

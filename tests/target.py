@@ -18,7 +18,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from stages import serve
@@ -60,13 +59,13 @@ def address_of(target: str | type[serve.Handler]) -> Address | None:
 
 
 @contextmanager
-def serving(target: str | type[serve.Handler]) -> Iterator[Address]:
-    """A fresh server of the target's class; or the running one, if the target is an address. Raises `Unusable`."""
+def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]:
+    """A fresh server of the target's class, which may keep files in `folder`; or the running one, if the target is an
+    address. Raises `Unusable`."""
     if isinstance(target, type):
-        with TemporaryDirectory() as folder:
-            background = Background(target(**settings_for(target, folder)))
-            yield HOST, background.port
-            background.stop()
+        background = Background(target(**settings_for(target, folder)))
+        yield HOST, background.port
+        background.stop()
         return
     if address := address_of(target):
         try:
@@ -75,7 +74,7 @@ def serving(target: str | type[serve.Handler]) -> Iterator[Address]:
             raise Unusable(f"nothing answers at {target}: {problem}") from None
         yield address
         return
-    command = [sys.executable, __file__, target]
+    command = [sys.executable, __file__, target, folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as process:
         assert process.stdout
         patience = threading.Timer(START, process.kill)
@@ -101,8 +100,7 @@ def main() -> None:
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     try:
         server = load(sys.argv[1])
-        with TemporaryDirectory() as folder:
-            asyncio.run(serve_until_killed(server(**settings_for(server, folder)), out))
+        asyncio.run(serve_until_killed(server(**settings_for(server, sys.argv[2])), out))
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:

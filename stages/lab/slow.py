@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import psutil
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from stages import wire
@@ -142,6 +143,18 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
             transport_of(stuck).abort()
         process.kill()
     return grown
+
+
+def chart(recorded: dict[str, list[float]]) -> Figure:
+    """Draw what `memory` has measured, a line for each stage."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    for stage, grown in recorded.items():
+        axes.plot(range(0, 10 * len(grown), 10), grown, marker="o", label=stage)
+    axes.set(xlabel="MB sent past a reader that is stuck", ylabel="MB more in the server")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
 
 
 if __name__ == "__main__":
