@@ -26,7 +26,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def settings_of(stage: type) -> dict[str, Any]:
-    """The settings of a stage and of all that it extends, earliest first, with their defaults."""
-    inits = [vars(ancestor).get("__init__", object) for ancestor in reversed(stage.__mro__)]
-    parameters = [parameter for init in inits for parameter in inspect.signature(init).parameters.values()]
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    """The settings of a stage and of those that it hands settings on to, earliest first, with their defaults."""
+    settings: dict[str, Any] = {}
+    for ancestor in stage.__mro__:
+        if "__init__" in vars(ancestor):
+            parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
+            settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} | settings
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return settings

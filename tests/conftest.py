@@ -20,6 +20,7 @@ import target
 from peer import NoAnswer, Peer
 
 from stages import STAGES, serve
+from stages.lab.checking import settings_for
 from stages.lab.diagram import Diagram
 from stages.lab.record import Step, shortened
 
@@ -106,10 +107,11 @@ def transcript() -> list[Step]:
 
 
 def new_server(stage: str, folder: Path) -> serve.Handler:
-    # The cache of `durable` is longer than that of the earlier stages, whose tests it has to pass, too.
-    settings = {"data": str(folder / "messages.db"), "cache_length": 100} if stage == "durable" else {}
-    server: serve.Handler = importlib.import_module(MODULES[stage]).Server(**settings)
-    return server
+    server = importlib.import_module(MODULES[stage]).Server
+    settings = settings_for(server, str(folder))
+    settings.pop("seed", None)  # the lots are to be drawn anew each time
+    made: serve.Handler = server(**settings)
+    return made
 
 
 @pytest.fixture

@@ -111,5 +111,5 @@ async def test_it_works_with_the_stages_beyond_the_article(play: Playground) -> 
         "bob    --> server  subscribe foo ack=True  ✓",
         "server --> bob     #1 'hello' again (replay)",
         "           cache foo: -#1 'hello' again",
-        "           cache foo, held by bob: +#1 'hello' again",
+        "           cache foo with bob: +#1 'hello' again",
     ]

@@ -174,7 +174,7 @@ def kept(server: Any) -> Caches:
         caches[topic] = sorted([*returned.values(), *caches.get(topic, [])], key=itemgetter("index"))
     for client, shares in getattr(server, "shares", {}).items():
         for topic, share in shares.items():
-            caches[f"{topic}, held by {client.name}"] = [message for message, _ in share.held.values()]
+            caches[f"{topic} with {client.name}"] = [message for message, _ in share.held.values()]
     return deepcopy(caches)
 
 

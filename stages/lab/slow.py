@@ -6,6 +6,7 @@ As a program, it measures what the stages before and with `slow_consumers` keep 
 """
 
 import asyncio
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import psutil
+from IPython.display import Image
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -145,7 +147,7 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
     return grown
 
 
-def chart(recorded: dict[str, list[float]]) -> Figure:
+def chart(recorded: dict[str, list[float]]) -> Image:
     """Draw what `memory` has measured, a line for each stage."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
@@ -154,7 +156,9 @@ def chart(recorded: dict[str, list[float]]) -> Figure:
     axes.set(xlabel="MB sent past a reader that is stuck", ylabel="MB more in the server")
     axes.grid(alpha=0.3)
     axes.legend()
-    return figure
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
+    return Image(picture.getvalue())
 
 
 if __name__ == "__main__":

@@ -6,5 +6,5 @@ CAUGHT_BY = "test_last_seen.test_a_subscriber_gets_only_what_came_after_last_see
 
 
 class Server(disconnects.Server):
-    def is_news(self, message, command):
-        return message["index"] >= int(command.get("last_seen", -1))
+    def news(self, command, client):
+        return super().news({**command, "last_seen": int(command.get("last_seen", -1)) - 1}, client)

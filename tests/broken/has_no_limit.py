@@ -1,0 +1,10 @@
+"""A reader that is stuck is sent more and more."""
+
+from stages.beyond import slow_consumers
+
+CAUGHT_BY = "test_slow_consumers.test_a_subscriber_that_does_not_read_is_disconnected"
+
+
+class Server(slow_consumers.Server):
+    async def wait_for(self, client):
+        pass
