@@ -5,6 +5,7 @@ Source: Python's `argparse`, made to complain in one line.
 
 import argparse
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -34,4 +35,14 @@ def settings_of(stage: type) -> dict[str, Any]:
             settings = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY} | settings
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
+    return settings
+
+
+def trial_settings(stage: type, folder: str) -> dict[str, Any]:
+    """The settings under which tests and exercises try a stage: with the same luck each time, its file in `folder`."""
+    known = settings_of(stage)
+    settings: dict[str, Any] = {"seed": 42} if "seed" in known else {}
+    if "data" in known:
+        # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
+        settings |= {"data": os.path.join(folder, "messages.db"), "cache_length": 100}
     return settings

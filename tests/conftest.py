@@ -20,7 +20,7 @@ import target
 from peer import NoAnswer, Peer
 
 from stages import STAGES, serve
-from stages.lab.checking import settings_for
+from stages.arguments import trial_settings
 from stages.lab.diagram import Diagram
 from stages.lab.record import Step, shortened
 
@@ -108,7 +108,7 @@ def transcript() -> list[Step]:
 
 def new_server(stage: str, folder: Path) -> serve.Handler:
     server = importlib.import_module(MODULES[stage]).Server
-    settings = settings_for(server, str(folder))
+    settings = trial_settings(server, str(folder))
     settings.pop("seed", None)  # the lots are to be drawn anew each time
     made: serve.Handler = server(**settings)
     return made

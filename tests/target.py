@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from stages import serve
-from stages.lab.background import HOST, Background
-from stages.lab.checking import settings_for
+from stages.arguments import trial_settings
 
 Address = tuple[str, int]
+HOST = "127.0.0.1"
 START = 10
 """Seconds that a server may take to start."""
 
@@ -63,7 +63,9 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
     """A fresh server of the target's class, which may keep files in `folder`; or the running one, if the target is an
     address. Raises `Unusable`."""
     if isinstance(target, type):
-        background = Background(target(**settings_for(target, folder)))
+        from stages.lab.background import Background  # not at the top: the program, which starts often, goes without
+
+        background = Background(target(**trial_settings(target, folder)))
         yield HOST, background.port
         background.stop()
         return
@@ -100,7 +102,7 @@ def main() -> None:
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     try:
         server = load(sys.argv[1])
-        asyncio.run(serve_until_killed(server(**settings_for(server, sys.argv[2])), out))
+        asyncio.run(serve_until_killed(server(**trial_settings(server, sys.argv[2])), out))
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:

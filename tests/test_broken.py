@@ -12,8 +12,8 @@ import target
 from peer import Peer
 
 from stages import disconnects, serve
+from stages.arguments import trial_settings
 from stages.beyond import replies
-from stages.lab.checking import settings_for
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.py"))
 
@@ -23,7 +23,7 @@ class Bench:
 
     def __init__(self, server: type[serve.Handler], folder: Path) -> None:
         self.server = server
-        self.settings = settings_for(server, str(folder))
+        self.settings = trial_settings(server, str(folder))
         self.running = AsyncExitStack()
 
     async def start(self) -> target.Address:

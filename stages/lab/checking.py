@@ -1,7 +1,6 @@
 """Check a class of your own: by an exercise of the notebooks, by the shared tests, or both."""
 
 import asyncio
-import os
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,21 +39,11 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
-    with TemporaryDirectory() as folder, launch(server(**settings_for(server, folder))) as lab:
+    with TemporaryDirectory() as folder, launch(server(**arguments.trial_settings(server, folder))) as lab:
         try:
             return [claim async for claim in SCENARIOS[exercise](lab)]
         except Exception as problem:
             return [Claim("it runs", "no exception", repr(problem))]
-
-
-def settings_for(server: type, folder: str) -> dict[str, Any]:
-    """The settings under which a server is tried: with the same luck each time, and nothing kept in the long run."""
-    known = arguments.settings_of(server)
-    settings: dict[str, Any] = {"seed": 42} if "seed" in known else {}
-    if "data" in known:
-        # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
-        settings |= {"data": os.path.join(folder, "messages.db"), "cache_length": 100}
-    return settings
 
 
 class Judge:
