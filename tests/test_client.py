@@ -1,10 +1,12 @@
 """`stages.client`: a client for any Python program."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from stages import basic, disconnects, serve, wire
+from stages.beyond import acks, durable
 from stages.client import Client, follow
 
 
@@ -140,3 +142,71 @@ async def test_following_needs_a_server_that_numbers_its_messages() -> None:
             await send(port, "hello")
         with pytest.raises(wire.Error, match="expected stage last_seen or a later one"):
             await waiting
+
+
+async def test_a_command_gives_its_answer_where_the_server_answers() -> None:
+    async with (
+        serve.listening(acks.Server(cache_length=1), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+    ):
+        for text in ("a", "b", "c"):
+            assert await alice.send("foo", text) == {"success": True}
+        assert await alice.subscribe("foo", last_seen=0) == {"success": True, "missed": 1}
+        assert await alice.send("foo", "job", delivery="one") == {"success": True}
+        assert [(await alice.receive())["msg"] for _ in range(2)] == ["c", "job"]
+        assert await alice.unsubscribe("foo") == {"success": True}
+        with pytest.raises(wire.Error, match=r"the server says: Malformed json message \(Invalid enum value 'some'"):
+            await alice.send("foo", "hello", delivery="some")
+        with pytest.raises(wire.Error, match=r"Nothing to acknowledge \(message 3 of this topic is not with you"):
+            await alice.ack({"topic": "foo", "index": 3})
+        await alice.write({"command": "nonsense"})
+        with pytest.raises(wire.Error, match="the server says: Malformed json message"):
+            await alice.receive()
+
+
+async def test_work_is_acknowledged() -> None:
+    server = acks.Server()
+    async with serve.listening(server, "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+        await alice.subscribe("jobs", ack=True, prefetch=1)
+        for text in ("a", "b"):
+            await alice.send("jobs", text, delivery="one")
+        for text in ("a", "b"):
+            message = await alice.receive()
+            assert message["msg"] == text
+            await alice.ack(message)
+
+
+async def test_tasks_may_share_a_client() -> None:
+    async with serve.listening(acks.Server(), "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+        await alice.subscribe("foo")
+        receiving = [asyncio.create_task(alice.receive()) for _ in range(20)]
+        answers = await asyncio.gather(*[alice.send("foo", str(n)) for n in range(20)])
+        assert answers == [{"success": True}] * 20
+        assert sorted(int(message["msg"]) for message in await asyncio.gather(*receiving)) == list(range(20))
+
+
+async def test_following_a_durable_server_goes_on_where_it_was(tmp_path: Path) -> None:
+    reports, data = list[str](), str(tmp_path / "messages.db")
+    async with serve.listening(durable.Server(data=data), "127.0.0.1", 0) as port:
+        messages = follow(port, "foo", report=reports.append)
+        await send(port, "a", "b")
+        assert [(await anext(messages))["msg"] for _ in range(2)] == ["a", "b"]
+    async with serve.listening(durable.Server(data=data), "127.0.0.1", port):
+        await send(port, "c")
+        message = await anext(messages)
+        assert (message["msg"], message["index"]) == ("c", 2)
+    assert all(report.startswith("no connection to") for report in reports)
+    await messages.aclose()
+
+
+async def test_a_server_that_closes_at_once_ends_the_conversation() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(close, "127.0.0.1", 0) as server,
+        await Client.connect(server.sockets[0].getsockname()[1], "127.0.0.1") as client,
+    ):
+        with pytest.raises(EOFError):
+            await client.receive()

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import basic, caching, delivery, disconnects, last_seen, wire
+from stages.beyond import acks
 from stages.lab import check, lab, launch, show, steps
 from stages.lab.lab import Lab
 
@@ -207,3 +208,55 @@ def test_steps_tells_who_defines_and_who_extends() -> None:
 async def test_check_names_the_exercises_there_are() -> None:
     with pytest.raises(ValueError, match="there is no exercise 'cooking': expected one of unsubscribe, "):
         await check(basic.Server, "cooking")
+
+
+async def test_beyond_the_article_commands_give_their_answers() -> None:
+    with launch(acks.Server()) as lab:
+        alice = await lab.connect("alice")
+        assert await alice.subscribe("foo") == {"success": True}
+        refusal = await alice.send("foo", "hello", delivery="some")
+        assert refusal["detail"] == "Invalid enum value 'some' - at `$.delivery`"
+        await alice.send("foo", "hello")
+        assert await alice.raw("{}") == [{"success": False, "reason": "Malformed json message"}]
+        assert [message["msg"] for message in await alice.received()] == ["hello"]
+
+
+WORK = """\
+boss   connects
+alice  connects
+alice  --> server  subscribe jobs ack=True prefetch=1  ✓
+boss   --> server  send jobs 'a' delivery=one  ✓
+server --> alice   #0 'a'
+           cache jobs with alice: +#0 'a'
+boss   --> server  send jobs 'b' delivery=one  ✓
+           cache jobs: +#1 'b'
+alice  --> server  ack jobs index=0  ✓
+server --> alice   #1 'b'
+           cache jobs: -#1 'b'
+           cache jobs with alice: -#0 'a', +#1 'b'
+boss   --> server  send jobs 'c' delivery=one  ✓
+           cache jobs: +#2 'c'
+alice  breaks off
+           cache jobs: +#1 'b' again, #2 'c'"""
+
+
+async def test_the_diagram_shows_who_holds_what() -> None:
+    with launch(acks.Server(seed=42)) as lab:
+        boss, alice = await lab.connect("boss"), await lab.connect("alice")
+        await alice.subscribe("jobs", ack=True, prefetch=1)
+        for job in ("a", "b"):
+            await boss.send("jobs", job, delivery="one")
+        await alice.ack(await alice.receive())
+        await boss.send("jobs", "c", delivery="one")
+        await alice.drop()
+        assert str(lab.diagram()) == WORK
+
+
+async def test_a_client_may_wait_for_a_message_while_others_work() -> None:
+    with launch(acks.Server()) as lab:
+        alice, bob = await lab.connect("alice"), await lab.connect("bob")
+        await alice.subscribe("foo")
+        waiting = asyncio.create_task(alice.receive())
+        await asyncio.sleep(0)
+        await bob.send("foo", "hello")
+        assert (await waiting)["msg"] == "hello"
