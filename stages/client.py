@@ -28,7 +28,7 @@ log = logging.getLogger("stages")
 LONGEST = 64 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was sent."""
 
-HELLO = b'{"command": "hello"}\n'
+HELLO = b'{"command": "which wire do you speak?"}\n'
 """Nonsense on either wire, and so answered on either: in a dict literal up to stage `disconnects`, then in JSON."""
 
 
@@ -51,12 +51,19 @@ class Client:
 
     @classmethod
     async def connect(cls, port: int, host: str = "localhost") -> Self:
-        """Connect to a server, and find out which wire it speaks. Raises OSError if none listens there."""
-        reader, writer = await asyncio.open_connection(host, port, limit=LONGEST)
-        writer.write(HELLO)
+        """Connect to a server, and find out which wire it speaks.
+
+        Raises OSError if none listens there, and `wire.Error` if it accepts no commands at all.
+        """
+        client = cls(*await asyncio.open_connection(host, port, limit=LONGEST), speaks_json=False)
+        client.writer.write(HELLO)
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return cls(reader, writer, speaks_json=(await reader.readuntil(b"\n")).startswith(b'{"'))
-        return cls(reader, writer, speaks_json=False)
+            answer = await client.reader.readuntil(b"\n")
+            client.speaks_json = answer.startswith(b'{"')
+            if client.speaks_json and b"Malformed" not in answer:
+                await client.close()
+                raise rejection(decode(answer))
+        return client
 
     async def subscribe(self, topic: str, **fields: Any) -> wire.Command:
         """Ask for the messages of a topic; since `last_seen`: only those after the index `last_seen`.
@@ -124,6 +131,8 @@ class Client:
             if needed():
                 try:
                     line = decode(await self.reader.readuntil(b"\n"))
+                except asyncio.IncompleteReadError:
+                    raise EOFError("the server has closed the connection") from None
                 except (wire.Error, asyncio.LimitOverrunError) as problem:
                     raise wire.Error(f"the server does not talk like a stage: {problem}") from None
                 if "command" not in line and isinstance(line.get("id"), int) and line["id"] in self.answers:

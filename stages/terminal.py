@@ -83,7 +83,7 @@ async def send(port: int, host: str, topic: str, text: str | None, delivery: str
     """Send one message, or each line of standard input; end when the server has taken them all."""
     async with await Client.connect(port, host) as client:
         async for msg in typed_lines() if text is None else just(text):
-            await client.write({"command": "send", "topic": topic, "msg": msg, "delivery": delivery})
+            await client.send(topic, msg, delivery=delivery)
         client.writer.write(b"quit\n")
         async for _ in client:
             pass  # it has subscribed to nothing: only an error could come, and raises
@@ -108,7 +108,8 @@ async def send_typed(client: Client) -> None:
             if line.strip() == "quit":
                 break
             if command := spelled_out(line):
-                client.writer.write(client.encode(command))
+                # With an id, an answer that refuses tells why; and the line itself is a good one.
+                client.writer.write(client.encode({**command, "id": line} if client.speaks_json else command))
             elif line.split()[:1] in [["help"], *[[form.split()[0]] for form in SHORT_FORMS.split(" | ")]]:
                 print(SHORT_FORMS, flush=True)
             else:
@@ -149,5 +150,5 @@ def main() -> None:
         parser.exit(1, f"{parser.prog}: {problem}\n")
     except UnicodeDecodeError:
         parser.error("standard input is not UTF-8")
-    except (OSError, ValueError) as problem:
+    except (OSError, EOFError, ValueError) as problem:
         parser.error(f"cannot reach {chosen['host']}:{chosen['port']}: {problem}")

@@ -244,7 +244,7 @@ def test_the_command_line_tells_where_the_messages_are_and_shares_them_with_nobo
     first = Process(data)
     try:
         assert first.place == f"messages are kept in {data}\n"
-        assert f"cannot keep messages in {data}: database is locked" in run(data).stderr
+        assert f"cannot keep messages in {data}: another process uses it" in run(data).stderr
     finally:
         first.kill()
 

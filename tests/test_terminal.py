@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,11 +178,46 @@ def test_it_speaks_json_where_the_server_does(durable_port: str) -> None:
         assert process.stdout
         assert process.stdout.readline() == message("two", 1)
         process.kill()
-    success = '{"success": true}'
+    typed = ["work foo 1", "one foo job", "ack foo 2", "unsubscribe foo", "ack foo 2", "{}"]
+    working, sent, acked, left = [json.dumps({"success": True, "id": line}) for line in typed[:4]]
     one, two, job = [
         json.dumps({"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index})
         for msg, delivery, index in (("one", "all", 0), ("two", "all", 1), ("job", "one", 2))
     ]
-    printed = client(durable_port, typed="work foo 1\none foo job\nack foo 2\nunsubscribe foo\n{}\n").stdout
-    expected = [success, one, two, job, success, success, success]
-    assert printed.splitlines() == [*expected, '{"success": false, "reason": "Malformed json message"}']
+    printed = client(durable_port, typed="\n".join(typed)).stdout.splitlines()
+    assert printed[:-2] == [working, one, two, job, sent, acked, left]
+    assert "message 2 of this topic is not with you" in printed[-2]
+    assert printed[-1] == '{"success": false, "reason": "Malformed json message"}'
+
+
+def test_a_message_that_was_not_answered_was_not_sent() -> None:
+    def serve() -> None:
+        connection = listener.accept()[0]
+        with connection, connection.makefile("rwb") as lines:
+            lines.readline()
+            lines.write(b'{"success": false, "reason": "Malformed json message"}\r\n')
+            lines.flush()
+            lines.readline()  # the message; then the server dies
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = client(str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello")
+        thread.join()
+    assert result.returncode == 2
+    assert result.stderr.endswith(": the server has closed the connection\n")
+
+
+def test_a_server_that_can_store_nothing_is_told() -> None:
+    def serve() -> None:
+        connection = listener.accept()[0]
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b'{"success": false, "reason": "Could not store"}\r\n')
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = client(str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello")
+        thread.join()
+    assert (result.returncode, result.stderr) == (1, "stages.client: the server says: Could not store\n")

@@ -13,7 +13,6 @@ whatever comes while the disk is busy is written together the next time.
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -146,7 +145,7 @@ class Server(acks.Server):
             if batch.changes and not self.failed:
                 try:
                     await asyncio.to_thread(self.storage.commit, batch.changes)
-                except sqlite3.Error as problem:
+                except Exception as problem:
                     # What we have in memory is more than what is on disk: nobody may be told any of it.
                     self.failed = True
                     log.error("Cannot store messages in %s: %s: start me again", self.storage.path, problem)

@@ -66,7 +66,7 @@ class Server(replies.Server):
         """Forget a client that is too slow, tell it why, and close its connection."""
         log.warning("Too slow: a client has not caught up within %g s", self.patience)
         self.disconnect(client)
-        client.write(self.encode({"success": False, "reason": "Too slow"}))
+        client.unsent.extend(self.encode({"success": False, "reason": "Too slow"}))  # past whatever else is held back
         client.flush()
         client.writer.close()
         # It may still read what is on its way; but closing must not wait for one that never reads.

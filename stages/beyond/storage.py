@@ -49,7 +49,8 @@ class Storage:
             return self.prepare()
         except (sqlite3.Error, ValueError) as problem:
             self.close()
-            raise OSError(f"cannot keep messages in {self.path}: {problem}") from None
+            told = "another process uses it" if "locked" in str(problem) else problem
+            raise OSError(f"cannot keep messages in {self.path}: {told}") from None
 
     def prepare(self) -> tuple[dict[str, Counters], list[wire.Command]]:
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
