@@ -1,6 +1,7 @@
 """What `slow_consumers` introduces."""
 
 import asyncio
+import json
 import logging
 from typing import Any
 
@@ -55,7 +56,8 @@ class Stuck:
 
     def __init__(self) -> None:
         self.unsent = bytearray()
-        self.backlog = 0
+        self.taken = bytearray()
+        self.most = 0
         self.reads = asyncio.Event()
         self.closed = False
         self.aborted = asyncio.Event()
@@ -64,12 +66,14 @@ class Stuck:
 
     def write(self, data: bytes) -> None:
         self.unsent += data
+        self.most = max(self.most, len(self.unsent))
 
     def flush(self) -> None:
         pass
 
     async def drain(self) -> None:
         await self.reads.wait()
+        self.taken += self.unsent
         self.unsent.clear()
 
     def get_write_buffer_size(self) -> int:
@@ -89,6 +93,12 @@ def lines_of(text: bytes) -> asyncio.StreamReader:
     reader = asyncio.StreamReader()
     reader.feed_data(text)
     return reader
+
+
+def send_too_much(server: slow_consumers.Server, sender: Stuck) -> None:
+    for text in (b"x" * 100, b"one too many"):
+        server.handle(b'{"command": "send", "topic": "foo", "msg": "%s", "delivery": "all"}' % text, sender)
+    sender.unsent.clear()
 
 
 async def some_turns_of_the_loop() -> None:
@@ -114,14 +124,33 @@ async def test_a_sender_waits_for_a_subscriber_and_goes_on_when_it_has_caught_up
     server.handle(b'{"command": "subscribe", "topic": "foo"}', subscriber)
     lines = server.lines(lines_of(b"first\nsecond\n"), sender)
     await anext(lines)
-    server.handle(b'{"command": "send", "topic": "foo", "msg": "%s", "delivery": "all"}' % (b"x" * 100), sender)
-    sender.unsent.clear()
+    send_too_much(server, sender)
     second = asyncio.ensure_future(anext(lines))
     await some_turns_of_the_loop()
     assert not second.done()
+    assert b"one too many" not in subscriber.unsent
     subscriber.reads.set()
     assert await second == b"second"
+    assert b"one too many" in subscriber.unsent + subscriber.taken
     assert not subscriber.closed
+
+
+async def test_a_replay_is_sent_as_there_is_room() -> None:
+    server, subscriber, sender = slow_consumers.Server(outbox_limit=1000, patience=60), Stuck(), Stuck()
+    for number in range(100):
+        send = {"command": "send", "topic": "foo", "msg": f"{number}", "delivery": "all"}
+        server.handle(json.dumps(send).encode(), sender)
+    sender.unsent.clear()
+    lines = server.lines(lines_of(b'{"command": "subscribe", "topic": "foo"}\nthe next\n'), subscriber)
+    server.handle(await anext(lines), subscriber)
+    following = asyncio.ensure_future(anext(lines))
+    await some_turns_of_the_loop()
+    assert not following.done()
+    subscriber.reads.set()
+    assert await following == b"the next"
+    heard = [json.loads(line) for line in (subscriber.taken + subscriber.unsent).splitlines()]
+    assert msgs(heard[1:]) == [f"{number}" for number in range(100)]
+    assert subscriber.most < 1200
 
 
 async def test_who_is_given_up_is_told_why_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -130,8 +159,7 @@ async def test_who_is_given_up_is_told_why_and_logged(caplog: pytest.LogCaptureF
     lines = server.lines(lines_of(b"first\nsecond\n"), sender)
     await anext(lines)
     with caplog.at_level(logging.INFO, "stages"):
-        server.handle(b'{"command": "send", "topic": "foo", "msg": "%s", "delivery": "all"}' % (b"x" * 100), sender)
-        sender.unsent.clear()
+        send_too_much(server, sender)
         assert await anext(lines) == b"second"
     assert subscriber.unsent.endswith(b'\n{"success": false, "reason": "Too slow"}\r\n')
     assert subscriber.closed

@@ -31,7 +31,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.changes = Changes()
-        self.lines: list[tuple[Any, bytes]] = []
+        self.lines: list[tuple[Withheld, bytes]] = []
         self.size = 0
         self.done = asyncio.Event()
 
@@ -43,11 +43,13 @@ class Withheld:
         self.client = client
         self.server = server
         self.last: Batch | None = None
+        self.size = 0
 
     def write(self, line: bytes) -> None:
         self.last = self.server.batch
-        self.last.lines.append((self.client, line))
+        self.last.lines.append((self, line))
         self.last.size += len(line)
+        self.size += len(line)
         self.server.commit_soon()
 
     def __getattr__(self, name: str) -> Any:
@@ -118,14 +120,29 @@ class Server(acks.Server):
     async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
         withheld = Withheld(client, self)
         await super().handle_client(reader, withheld)
-        if withheld.last:
-            await withheld.last.done.wait()
+        await self.told(withheld)
 
     async def lines(self, reader: asyncio.StreamReader, client: Any) -> AsyncIterator[bytes]:
         async for line in super().lines(reader, client):
             while self.batch.size > self.outbox_limit:  # the disk is slower than the network
                 await self.batch.done.wait()
             yield line
+
+    async def wait_for(self, client: Any) -> None:
+        await self.told(client)  # before its time begins to run: it is not to blame for the disk
+        await super().wait_for(client)
+
+    async def drained(self, client: Any) -> None:
+        await self.told(client)
+        await super().drained(client)
+
+    def backlog(self, client: Any) -> int:
+        return super().backlog(client) + int(client.size)
+
+    async def told(self, client: Any) -> None:
+        """Wait until nothing is withheld from a client any more."""
+        if client.last:
+            await client.last.done.wait()
 
     def handle(self, line: bytes, client: wire.Client) -> None:
         if self.failed:
@@ -156,10 +173,11 @@ class Server(acks.Server):
     def let_go(self, batch: Batch) -> None:
         """Send what a batch has to tell; or, if it could not be stored, tell that, and end the connections."""
         if not self.failed:
-            for client, line in batch.lines:
-                client.write(line)
+            for withheld, line in batch.lines:
+                withheld.size -= len(line)
+                withheld.client.write(line)
             return
-        for client in dict(batch.lines):
+        for client in {withheld.client: None for withheld, _ in batch.lines}:
             client.write(self.encode({"success": False, "reason": NOT_STORED}))
             client.flush()
             client.writer.close()

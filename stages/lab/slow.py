@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
-from stages.beyond.slow_consumers import backlog, drained
 from stages.client import Client
 from stages.lab.background import Background
 
@@ -30,24 +29,12 @@ NoLimit = replies.Server
 class DropTheOldest(slow_consumers.Server):
     """What does not fit is thrown away, the oldest first."""
 
-    async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
-        flush = client.flush
-
-        def flush_when_there_is_room() -> None:
-            if not client.writer.transport.get_write_buffer_size():
-                flush()
-            else:
-                asyncio.get_running_loop().call_later(0.01, client.flush)
-
-        client.flush = flush_when_there_is_room
-        await super().handle_client(reader, client)
-
     def deliver(self, message: wire.Command, recipients: Any) -> None:
         super().deliver(message, recipients)
-        self.overfull.clear()
-        for client in recipients:
-            while len(client.unsent) > self.outbox_limit:
-                del client.unsent[: client.unsent.index(b"\n") + 1]
+        self.held_up.clear()
+        for client in self.late:
+            if len(self.late[client]) > 8:
+                self.late[client].popleft()
 
 
 class DisconnectAtOnce(slow_consumers.Server):
@@ -61,7 +48,7 @@ class BlockForEver(slow_consumers.Server):
     """The sender waits until everybody has caught up."""
 
     async def wait_for(self, client: Any) -> None:
-        await drained(client)
+        await asyncio.wait([self.catching_up[client]])
 
 
 MESSAGES, LENGTH = 128, 2**17
@@ -84,7 +71,7 @@ async def try_out(server: replies.Server) -> dict[str, str]:
         transport_of(busy).resume_reading()
         reading = asyncio.create_task(read(busy))
         await asyncio.wait([sending, reading], timeout=2)
-        kept = max(map(backlog, server.topics.get("foo", ())), default=0)
+        kept = max((transport_of(client).get_write_buffer_size() for client in server.topics.get("foo", ())), default=0)
         outcome = {
             "the sender": "gets through" if sending.done() else "is stuck, too",
             "the busy reader": reading.result() if reading.done() else "never gets the rest",
@@ -97,7 +84,7 @@ async def try_out(server: replies.Server) -> dict[str, str]:
     return outcome
 
 
-def transport_of(client: Client) -> Any:
+def transport_of(client: Any) -> Any:
     return client.writer.transport
 
 
