@@ -53,7 +53,7 @@ class Client:
     async def connect(cls, port: int, host: str = "localhost") -> Self:
         """Connect to a server, and find out which wire it speaks.
 
-        Raises OSError if none listens there, and `wire.Error` if it accepts no commands at all.
+        Raises OSError if none listens there, or if it accepts no commands.
         """
         client = cls(*await asyncio.open_connection(host, port, limit=LONGEST), speaks_json=False)
         client.writer.write(HELLO)
@@ -115,8 +115,8 @@ class Client:
     async def receive(self) -> wire.Command:
         """Wait for the next message: the sender's whole command, since `last_seen` with its `index`.
 
-        Raises `wire.Error` if the server has rejected a command or does not talk like a stage, and EOFError once it has
-        closed the connection.
+        Raises `wire.Error` if the server has rejected a command or does not talk like a stage, EOFError once it has
+        closed the connection, and ConnectionAbortedError if it has said why.
         """
         while not self.inbox:
             await self.read(lambda: not self.inbox)
@@ -135,8 +135,9 @@ class Client:
                     raise EOFError("the server has closed the connection") from None
                 except (wire.Error, asyncio.LimitOverrunError) as problem:
                     raise wire.Error(f"the server does not talk like a stage: {problem}") from None
-                if "command" not in line and isinstance(line.get("id"), int) and line["id"] in self.answers:
-                    self.answers[line["id"]] = line
+                if "command" not in line and isinstance(line.get("id"), int):
+                    if line["id"] in self.answers:  # else nobody waits for it any more
+                        self.answers[line["id"]] = line
                 elif line.get("success") is not True:
                     self.inbox.append(line)
 
@@ -168,10 +169,15 @@ def decode(line: bytes) -> wire.Command:
     return wire.decode(line, LONGEST)
 
 
-def rejection(answer: wire.Command) -> wire.Error:
-    """What a server says of a command that it refuses."""
+GOODBYES = ("Too slow", "Could not store")
+"""The reasons for which a server ends a connection."""
+
+
+def rejection(answer: wire.Command) -> Exception:
+    """What a server says of a command that it refuses, or before it ends the connection."""
     told = answer.get("error") or answer.get("reason", answer)
-    return wire.Error(f"the server says: {told}" + (f" ({answer['detail']})" if "detail" in answer else ""))
+    text = f"the server says: {told}" + (f" ({answer['detail']})" if "detail" in answer else "")
+    return ConnectionAbortedError(text) if told in GOODBYES else wire.Error(text)
 
 
 REMEMBERED = 1000

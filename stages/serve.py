@@ -78,7 +78,7 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):  # loop.add_signal_handler does not exist on Windows
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
     async with listening(server, host, port) as bound:
         print(f"{prog} listening on {host}:{bound}", *getattr(server, "notes", ()), sep="\n", flush=True)
         await stop.wait()

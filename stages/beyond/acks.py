@@ -16,6 +16,7 @@ Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait) d
 import asyncio
 import heapq
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -73,12 +74,11 @@ class Server(slow_consumers.Server):
 
     def subscribe(self, command: wire.Command, client: wire.Client) -> None:
         share = self.shares.setdefault(client, {}).setdefault(command["topic"], Share(command))
-        share.subscription = command
+        # Whatever is sent from now on is news, also to one that wants no cache, or has seen more than there is.
+        newest = self.indexes.get(command["topic"], 0) - 1
+        last_seen = min(newest, command.get("last_seen", -1)) if command.get("cache", True) else newest
+        share.subscription = {**command, "last_seen": last_seen}
         super().subscribe(command, client)
-        if not command.get("cache", True):
-            # From now on, work that has to wait is for this client, too.
-            newest = self.indexes.get(command["topic"], 0) - 1
-            share.subscription = {**command, "last_seen": newest}
 
     def unsubscribe(self, command: wire.Command, client: wire.Client) -> None:
         """End the subscription; what the client holds it may still finish, and acknowledge."""
@@ -131,20 +131,20 @@ class Server(slow_consumers.Server):
 
     def hand_out(self, topic: str, client: wire.Client) -> None:
         """Give a worker the work that waits, as long as it has room."""
-        if client in self.topics.get(topic, {}):
-            share = self.shares[client][topic]
-            for message in self.news(share.subscription, client):
-                if message["delivery"] == "one":
-                    self.drop(message)
-                    self.deliver(message, [client])
-                if not share.has_room:
-                    break
+        if client not in self.topics.get(topic, {}):
+            return
+        share = self.shares[client][topic]
+        for message in self.news(share.subscription, client):
+            if not share.has_room:
+                break
+            if message["delivery"] == "one":
+                self.drop(message)
+                self.deliver(message, [client])
 
     def expire(self, topic: str, index: int, client: wire.Client) -> None:
-        """Give to somebody else what a worker has held for too long."""
-        message = self.release(topic, index, client)
-        self.hand_out(topic, client)  # before this message waits: it is not to come back to the same worker at once
-        self.redeliver(message, client)
+        """Hand out again what a worker has held for too long."""
+        self.redeliver(self.release(topic, index, client), client)
+        self.hand_out(topic, client)
         self.forget_if_done(topic, client)
 
     def disconnect(self, client: wire.Client) -> None:
@@ -156,23 +156,25 @@ class Server(slow_consumers.Server):
             self.redeliver(message, client)
 
     def redeliver(self, message: wire.Command, loser: wire.Client) -> None:
-        """Hand a message to another subscriber than the one that lost it, or let it wait."""
+        """Hand a message to another subscriber, if there is none to the one that lost it, or else let it wait."""
         message["redelivered"] = True
-        takers = [client for client in self.takers(message) if client is not loser]
+        takers = self.takers(message)
+        others = [client for client in takers if client is not loser]
         if takers:
-            self.deliver(message, [self.random.choice(takers)])
+            self.deliver(message, [self.random.choice(others or takers)])
         else:
             self.keep(message)
 
     def keep(self, message: wire.Command) -> None:
         if "redelivered" not in message:
             super().keep(message)
-        elif message.get("cache", True):
+        else:
             self.returned.setdefault(message["topic"], {})[message["index"]] = message
 
     def drop(self, message: wire.Command) -> None:
         if "redelivered" not in message:
-            super().drop(message)
+            cache = self.caches[message["topic"]]
+            del cache[bisect_left(cache, message["index"], key=itemgetter("index"))]
         else:
             del self.returned[message["topic"]][message["index"]]
 

@@ -86,7 +86,7 @@ class Server(acks.Server):
         self.batch.changes.topics[topic] = self.indexes[topic], *self.evicted.get(topic, (0, -1))
 
     def keep(self, message: wire.Command) -> None:
-        if message.get("cache", True):
+        if message.get("cache", True) or "redelivered" in message:
             self.batch.changes.put(message)
         super().keep(message)
 
@@ -119,18 +119,21 @@ class Server(acks.Server):
 
     async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
         withheld = Withheld(client, self)
-        await super().handle_client(reader, withheld)
-        await self.told(withheld)
+        try:
+            await super().handle_client(reader, withheld)
+        except Exception:
+            await self.told(withheld)
+            raise
 
     async def lines(self, reader: asyncio.StreamReader, client: Any) -> AsyncIterator[bytes]:
         async for line in super().lines(reader, client):
-            while self.batch.size > self.outbox_limit:  # the disk is slower than the network
+            while self.batch.size + self.batch.changes.size > self.outbox_limit:  # the disk is slower than the network
                 await self.batch.done.wait()
             yield line
 
-    async def wait_for(self, client: Any) -> None:
+    async def make_room(self, client: Any) -> None:
         await self.told(client)  # before its time begins to run: it is not to blame for the disk
-        await super().wait_for(client)
+        await super().make_room(client)
 
     async def drained(self, client: Any) -> None:
         await self.told(client)

@@ -87,7 +87,10 @@ class Server(disconnects.Server):
 
     def check(self, command: wire.Command) -> None:
         """Raise `msgspec.ValidationError` unless every field is as it must be."""
-        msgspec.convert(command, self.schema)
+        try:
+            msgspec.convert(command, self.schema)
+        except UnicodeEncodeError:
+            raise msgspec.ValidationError("Half a surrogate pair where no text is free") from None
 
     def answer(self, client: wire.Client, command: Any, **fields: Any) -> None:
         """Tell a client how its command went; the `detail` only if the command has an `id`."""

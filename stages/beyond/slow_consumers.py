@@ -21,8 +21,19 @@ from stages.beyond import open_files, replies
 log = logging.getLogger("stages")
 
 
+class Late:
+    """What a client could not take at once, not yet encoded."""
+
+    def __init__(self) -> None:
+        self.messages: deque[wire.Command] = deque()
+        self.sent = 0
+        self.awaited = 0
+        self.progress = asyncio.Event()
+        self.task: Any = None
+
+
 class Server(replies.Server):
-    """A queue that keeps at most `outbox_limit` bytes for a client, and waits `patience` seconds for it to catch up."""
+    """A queue that keeps `outbox_limit` bytes for a client, which has `patience` seconds to make room for more."""
 
     def __init__(self, *, outbox_limit: int = 2**20, patience: float = 1.0, **earlier: Any) -> None:
         super().__init__(**earlier)
@@ -32,66 +43,66 @@ class Server(replies.Server):
             raise ValueError(f"patience must be a number of seconds, more than 0: got {patience}")
         self.outbox_limit = outbox_limit
         self.patience = patience
-        # What clients could not take at once, not yet encoded, and the tasks that send it as there is room.
-        self.late: dict[Any, deque[wire.Command]] = {}
-        self.catching_up: dict[Any, asyncio.Task[None]] = {}
+        self.late: dict[Any, Late] = {}
         self.held_up: set[Any] = set()
-
-    async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
-        client.writer.transport.set_write_buffer_limits(high=self.outbox_limit)
-        try:
-            await super().handle_client(reader, client)
-        finally:
-            if task := self.catching_up.get(client):
-                task.cancel()
-                await asyncio.wait([task])
 
     async def lines(self, reader: asyncio.StreamReader, client: Any) -> AsyncIterator[bytes]:
         async for line in super().lines(reader, client):
+            self.held_up.clear()
             yield line
             # By now the line has been handled, and nothing else since: `held_up` is its doing. Nothing more is read
-            # from this client until those have caught up. For itself it waits as long as it likes.
-            others, self.held_up = self.held_up - {client}, set()
-            await asyncio.gather(*[self.wait_for(other) for other in others])
-            if client in self.catching_up:
-                await asyncio.wait([self.catching_up[client]])
+            # from this client until they have room again, and until it has itself taken all that was for it.
+            await asyncio.gather(*[self.wait_for(other) for other in self.held_up - {client}])
+            if late := self.late.get(client):
+                await asyncio.wait([late.task])
             elif self.backlog(client) > self.outbox_limit:
                 await self.drained(client)
             if client.writer.is_closing():
                 return
 
     def deliver(self, message: wire.Command, recipients: Collection[Any]) -> None:
-        """Write a message to its recipients; to those who have too much unsent, when they have caught up."""
+        """Write a message to its recipients; to those who have too much unsent, once they have made room."""
         full = [client for client in recipients if client in self.late or self.backlog(client) > self.outbox_limit]
         super().deliver(message, [client for client in recipients if client not in full] if full else recipients)
         for client in full:
-            self.late.setdefault(client, deque()).append(message)
-            if client not in self.catching_up:
-                self.catching_up[client] = asyncio.create_task(self.catch_up(client))
+            if client not in self.late:
+                self.late[client] = Late()
+                self.late[client].task = asyncio.create_task(self.catch_up(client, self.late[client]))
+            self.late[client].messages.append(message)
         self.held_up.update(full)
 
-    async def catch_up(self, client: Any) -> None:
-        """Send a client what it could not take at once, as it makes room."""
-        late = self.late[client]
-        try:
-            while late and not client.writer.is_closing():
-                await self.drained(client)
-                while late and self.backlog(client) <= self.outbox_limit:
-                    client.write(self.encode(late.popleft()))
-        finally:
-            self.late.pop(client, None)
-            del self.catching_up[client]
-
     async def wait_for(self, client: Any) -> None:
-        """Give a client time to catch up; if it does not, give it up."""
-        if task := self.catching_up.get(client):
-            caught_up, _ = await asyncio.wait([task], timeout=self.patience)
-            if not caught_up and not client.writer.is_closing():
-                self.give_up(client)
+        """Hold a sender up until as many messages have left for the client as senders have waited: it gets no later."""
+        if late := self.late.get(client):
+            late.awaited += 1
+            place = late.awaited
+            while late.sent < place and self.late.get(client) is late:
+                await late.progress.wait()
+
+    async def catch_up(self, client: Any, late: Late) -> None:
+        """Send a client what it could not take at once; if it makes no room for that, give it up."""
+        try:
+            while late.messages and not client.writer.is_closing():
+                await self.make_room(client)
+                while late.messages and self.backlog(client) <= self.outbox_limit:
+                    client.write(self.encode(late.messages.popleft()))
+                    late.sent += 1
+                late.progress.set()  # wakes those who wait
+                late.progress.clear()
+        except TimeoutError:
+            self.give_up(client)
+        finally:
+            del self.late[client]
+            late.progress.set()
+
+    async def make_room(self, client: Any) -> None:
+        """Wait until a client has taken most of what was written to it. Raises TimeoutError if it does not."""
+        async with asyncio.timeout(self.patience):
+            await self.drained(client)
 
     def give_up(self, client: Any) -> None:
         """Forget a client that is too slow, tell it why, and close its connection."""
-        log.warning("Too slow: a client has not caught up within %g s", self.patience)
+        log.warning("Too slow: a client has made no room for %g s", self.patience)
         self.disconnect(client)
         client.unsent.extend(self.encode({"success": False, "reason": "Too slow"}))  # past whatever else is held back
         client.flush()
@@ -101,7 +112,28 @@ class Server(replies.Server):
 
     def disconnect(self, client: Any) -> None:
         super().disconnect(client)
-        self.late.pop(client, deque()).clear()
+        if client in self.late:
+            self.late[client].messages.clear()
+
+    async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
+        client.writer.transport.set_write_buffer_limits(high=self.outbox_limit)
+        try:
+            await super().handle_client(reader, client)
+        finally:
+            if late := self.late.get(client):
+                late.task.cancel()
+                await asyncio.wait([late.task])
+        await self.see_off(client)
+
+    async def see_off(self, client: Any) -> None:
+        """Let a client that has left take the rest, as long as it takes some within each `patience`."""
+        client.writer.transport.set_write_buffer_limits(high=0)
+        rest = None
+        while rest != 0 and rest != (rest := self.backlog(client)):
+            with suppress(TimeoutError):
+                await self.make_room(client)
+        if rest:
+            client.writer.transport.abort()
 
     def backlog(self, client: Any) -> int:
         """How many bytes a client has not been sent yet."""

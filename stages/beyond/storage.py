@@ -3,6 +3,9 @@
 import json
 import os
 import sqlite3
+from typing import Any, Literal
+
+import msgspec
 
 from stages import wire
 
@@ -15,15 +18,40 @@ Counters = tuple[int, int, int]
 """Of a topic: its next index, how many messages its cache has evicted, and the index of the last one."""
 
 
+class Stored(msgspec.Struct):
+    """What every message in the file has, and perhaps more."""
+
+    topic: str
+    msg: str
+    delivery: Literal["all", "one"]
+    index: int
+
+
+def checked(value: Any, kind: Any) -> Any:
+    """The value, if it is of that kind. Raises ValueError if it is not: the file is damaged, or another program's."""
+    msgspec.convert(value, kind)
+    return value
+
+
+def loaded(topic: str, index: int, text: str) -> wire.Command:
+    message: wire.Command = checked(json.loads(text), Stored)
+    if (json.dumps(message["topic"]), message["index"]) != (topic, index):
+        raise ValueError(f"message {index} of {topic} is another one")
+    return message
+
+
 class Changes:
     """What a transaction is to change: the last state only of each message (None: deleted) and of each topic."""
 
     def __init__(self) -> None:
         self.messages: dict[tuple[str, int], str | None] = {}
         self.topics: dict[str, Counters] = {}
+        self.size = 0
 
     def put(self, message: wire.Command) -> None:
-        self.messages[message["topic"], message["index"]] = json.dumps(message)
+        text = json.dumps(message)
+        self.messages[message["topic"], message["index"]] = text
+        self.size += len(text)
 
     def delete(self, topic: str, index: int) -> None:
         self.messages[topic, index] = None
@@ -47,7 +75,7 @@ class Storage:
             # Commits come from different threads, but one at a time.
             self.database = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
             return self.prepare()
-        except (sqlite3.Error, ValueError) as problem:
+        except (sqlite3.Error, ValueError, TypeError) as problem:
             self.close()
             told = "another process uses it" if "locked" in str(problem) else problem
             raise OSError(f"cannot keep messages in {self.path}: {told}") from None
@@ -57,8 +85,8 @@ class Storage:
             self.database.execute(f"PRAGMA {pragma}")
         self.database.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
         topics = self.database.execute("SELECT topic, next_index, evicted, last_evicted FROM topics").fetchall()
-        messages = self.database.execute('SELECT message FROM messages ORDER BY topic, "index"').fetchall()
-        return {json.loads(row[0]): row[1:] for row in topics}, [json.loads(row[0]) for row in messages]
+        messages = self.database.execute('SELECT * FROM messages ORDER BY topic, "index"').fetchall()
+        return {json.loads(row[0]): checked(row[1:], Counters) for row in topics}, [loaded(*row) for row in messages]
 
     def commit(self, changes: Changes) -> None:
         """Make the changes, all or none; when this returns they survive a crash. Raises sqlite3.Error."""

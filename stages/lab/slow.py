@@ -32,23 +32,26 @@ class DropTheOldest(slow_consumers.Server):
     def deliver(self, message: wire.Command, recipients: Any) -> None:
         super().deliver(message, recipients)
         self.held_up.clear()
-        for client in self.late:
-            if len(self.late[client]) > 8:
-                self.late[client].popleft()
+        for late in self.late.values():
+            while len(late.messages) > 8:
+                late.messages.popleft()
+
+    async def make_room(self, client: Any) -> None:
+        await self.drained(client)
 
 
 class DisconnectAtOnce(slow_consumers.Server):
     """Who has too much unsent has to go, without a second's grace."""
 
-    async def wait_for(self, client: Any) -> None:
-        self.give_up(client)
+    async def make_room(self, client: Any) -> None:
+        raise TimeoutError
 
 
 class BlockForEver(slow_consumers.Server):
     """The sender waits until everybody has caught up."""
 
-    async def wait_for(self, client: Any) -> None:
-        await asyncio.wait([self.catching_up[client]])
+    async def make_room(self, client: Any) -> None:
+        await self.drained(client)
 
 
 MESSAGES, LENGTH = 128, 2**17
