@@ -16,7 +16,7 @@ Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait) d
 import asyncio
 import heapq
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -26,6 +26,8 @@ from msgspec import UNSET, Meta, UnsetType, ValidationError
 
 from stages import serve, wire
 from stages.beyond import open_files, replies, slow_consumers
+
+by_index = itemgetter("index")
 
 
 class Subscribe(replies.Subscribe, tag="subscribe"):
@@ -65,7 +67,7 @@ class Server(slow_consumers.Server):
         self.ack_timeout = ack_timeout
         self.shares: dict[wire.Client, dict[str, Share]] = {}
         # Work that came back and waits: beside the cache, for its length must not push this out.
-        self.returned: dict[str, dict[int, wire.Command]] = {}
+        self.returned: dict[str, list[wire.Command]] = {}
 
     def check(self, command: wire.Command) -> None:
         super().check(command)
@@ -93,8 +95,8 @@ class Server(slow_consumers.Server):
     def news(self, command: wire.Command, client: wire.Client) -> Iterable[wire.Command]:
         """What a subscriber needs of the cache and of the work that came back, as long as it has room."""
         share = self.shares[client][command["topic"]]
-        returned = sorted(self.returned.get(command["topic"], {}).values(), key=itemgetter("index"))
-        for message in heapq.merge(returned, super().news(command, client), key=itemgetter("index")):
+        returned = list(self.returned.get(command["topic"], ()))
+        for message in heapq.merge(returned, super().news(command, client), key=by_index):
             if message["delivery"] == "all" or share.has_room:
                 yield message
 
@@ -131,15 +133,15 @@ class Server(slow_consumers.Server):
 
     def hand_out(self, topic: str, client: wire.Client) -> None:
         """Give a worker the work that waits, as long as it has room."""
-        if client not in self.topics.get(topic, {}):
+        if client not in self.topics.get(topic, {}) or not self.shares[client][topic].has_room:
             return
         share = self.shares[client][topic]
         for message in self.news(share.subscription, client):
-            if not share.has_room:
-                break
             if message["delivery"] == "one":
                 self.drop(message)
                 self.deliver(message, [client])
+                if not share.has_room:
+                    break  # `news` would look through all the rest in vain
 
     def expire(self, topic: str, index: int, client: wire.Client) -> None:
         """Hand out again what a worker has held for too long."""
@@ -166,17 +168,14 @@ class Server(slow_consumers.Server):
             self.keep(message)
 
     def keep(self, message: wire.Command) -> None:
-        if "redelivered" not in message:
-            super().keep(message)
+        if "redelivered" in message:
+            insort(self.returned.setdefault(message["topic"], []), message, key=by_index)
         else:
-            self.returned.setdefault(message["topic"], {})[message["index"]] = message
+            super().keep(message)
 
     def drop(self, message: wire.Command) -> None:
-        if "redelivered" not in message:
-            cache = self.caches[message["topic"]]
-            del cache[bisect_left(cache, message["index"], key=itemgetter("index"))]
-        else:
-            del self.returned[message["topic"]][message["index"]]
+        kept = (self.returned if "redelivered" in message else self.caches)[message["topic"]]
+        del kept[bisect_left(kept, message["index"], key=by_index)]
 
     def forget_if_done(self, topic: str, client: wire.Client) -> None:
         """Forget the share of a client that has left the topic and holds nothing of it any more."""

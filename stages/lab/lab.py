@@ -171,7 +171,7 @@ def kept(server: Any) -> Caches:
     """The messages that a server keeps: in its caches, come back from workers that are gone, and with workers."""
     caches = {topic: list(cache) for topic, cache in getattr(server, "caches", {}).items()}
     for topic, returned in getattr(server, "returned", {}).items():
-        caches[topic] = sorted([*returned.values(), *caches.get(topic, [])], key=itemgetter("index"))
+        caches[topic] = sorted([*returned, *caches.get(topic, [])], key=itemgetter("index"))
     for client, shares in getattr(server, "shares", {}).items():
         for topic, share in shares.items():
             caches[f"{topic} with {client.name}"] = [message for message, _ in share.held.values()]

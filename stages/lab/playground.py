@@ -153,8 +153,7 @@ class Playground:
         def named(kept: Any) -> Any:
             if isinstance(kept, int):
                 return kept
-            entries = kept.values() if name == "returned" else kept
-            return [entry if isinstance(entry, dict) else self.name_of(entry) for entry in entries]
+            return [entry if isinstance(entry, dict) else self.name_of(entry) for entry in kept]
 
         return str({topic: named(kept) for topic, kept in getattr(self.lab.server, name).items()})
 
