@@ -144,6 +144,25 @@ async def test_who_wants_no_cache_gets_the_work_that_waits_because_it_is_busy(co
     assert msgs(await bob.subscribe(topic)) == ["before"]
 
 
+async def test_who_has_seen_more_than_there_is_gets_all_that_is_sent(connect: Connect) -> None:
+    """A `last_seen` beyond the newest message, perhaps of another server, hides nothing that is sent from now on."""
+    topic, boss, alice = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic, ack=True, prefetch=1, last_seen=41)
+    await boss.send(topic, "a", "b", "c", delivery="one")
+    assert msgs(await alice.heard()) == ["a"]
+    assert msgs(await ack(alice, topic, 0)) == ["b"]
+    assert msgs(await ack(alice, topic, 1)) == ["c"]
+
+
+async def test_what_a_worker_holds_comes_back_also_if_it_was_not_to_be_cached(connect: Connect) -> None:
+    """A message in a worker's hands is no longer one for the cache."""
+    topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
+    await alice.subscribe(topic, ack=True)
+    await boss.send(topic, "a", delivery="one", cache=False)
+    await alice.quit()
+    assert works(await bob.subscribe(topic)) == [(0, "a", True)]
+
+
 async def test_ack_and_prefetch_are_checked(connect: Connect) -> None:
     """`ack` is true or false, `prefetch` a whole number from 1 on, and only together with `ack`."""
     topic, alice = fresh_topic(), await connect()
@@ -174,6 +193,18 @@ async def test_work_that_is_held_too_long_goes_to_another_or_waits() -> None:
         assert works(heard)[0] == (1, "b", False)
         for peer in (boss, slow, other):
             peer.close()
+
+
+async def test_work_that_is_held_too_long_comes_again_to_the_only_worker() -> None:
+    async with serve.listening(acks.Server(ack_timeout=0.01), "127.0.0.1", 0) as port:
+        alice = await Peer.connect("127.0.0.1", port, speaks_json=True)
+        await alice.subscribe("jobs", ack=True, prefetch=1)
+        await alice.send("jobs", "a", delivery="one")
+        heard: list[Message] = []
+        while len(heard) < 3:
+            heard += await alice.heard()
+        assert works(heard)[:3] == [(0, "a", False), (0, "a", True), (0, "a", True)]
+        alice.close()
 
 
 def test_an_ack_timeout_that_makes_no_sense_is_rejected() -> None:

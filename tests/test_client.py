@@ -1,6 +1,7 @@
 """`stages.client`: a client for any Python program."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,36 @@ async def test_following_a_durable_server_goes_on_where_it_was(tmp_path: Path) -
         assert (message["msg"], message["index"]) == ("c", 2)
     assert all(report.startswith("no connection to") for report in reports)
     await messages.aclose()
+
+
+async def test_following_survives_being_too_slow() -> None:
+    conversations, reports = 0, list[str]()
+
+    async def serve_badly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal conversations
+        conversations += 1
+        await reader.readline()
+        writer.write(b'{"success": false, "reason": "Malformed json message"}\r\n')
+        subscription = json.loads(await reader.readline())
+        writer.write(json.dumps({"success": True, "id": subscription["id"]}).encode() + b"\r\n")
+        message = {"command": "send", "topic": "foo", "msg": "a", "delivery": "all", "index": 0}
+        writer.write(json.dumps(message).encode() + b"\r\n")
+        if conversations == 1:
+            writer.write(b'{"success": false, "reason": "Too slow"}\r\n')
+        else:
+            mark = json.loads(await reader.readline())
+            refusal = {"success": False, "reason": "?", "id": mark["id"], "detail": mark["command"]}
+            writer.write(json.dumps(refusal).encode())
+            writer.write(b"\r\n" + json.dumps({**message, "msg": "b", "index": 1}).encode() + b"\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve_badly, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        messages = follow(port, "foo", host="127.0.0.1", report=reports.append)
+        assert [(await anext(messages))["msg"] for _ in range(2)] == ["a", "b"]
+        await messages.aclose()
+    assert len(reports) == 1
+    assert reports[0].endswith("(the server says: Too slow)")
 
 
 async def test_a_server_that_closes_at_once_ends_the_conversation() -> None:

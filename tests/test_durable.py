@@ -23,7 +23,7 @@ from test_slow_consumers import Stuck, some_turns_of_the_loop
 
 from stages import serve
 from stages.beyond import durable
-from stages.beyond.storage import Changes
+from stages.beyond.storage import SCHEMA, Changes
 
 Restart = Callable[[], Awaitable[Peer]]
 ROOT = Path(__file__).parent.parent
@@ -170,6 +170,16 @@ async def test_on_a_full_disk_nothing_is_acknowledged_or_delivered(
         alice.close()
 
 
+async def test_who_is_too_slow_is_told_also_here(tmp_path: Path) -> None:
+    server, stuck = durable.Server(data=str(tmp_path / "messages.db"), outbox_limit=100, patience=0.001), Stuck()
+    async with server:
+        withheld = durable.Withheld(stuck, server)
+        for _ in range(2):
+            server.deliver({"topic": "foo", "msg": "x" * 200, "delivery": "all"}, [withheld])
+        await server.late[withheld].task
+        assert stuck.unsent.endswith(b'{"success": false, "reason": "Too slow"}\r\n')
+
+
 async def test_the_file_does_not_grow_without_end(tmp_path: Path) -> None:
     server = durable.Server(data=str(tmp_path / "messages.db"), cache_length=10)
     async with serve.listening(server, "127.0.0.1", 0) as port:
@@ -200,6 +210,23 @@ def of_another_program(path: Path) -> None:
     database.close()
 
 
+def damaged(path: Path) -> None:
+    database = sqlite3.connect(path)
+    database.executescript(SCHEMA)
+    database.execute('INSERT INTO messages VALUES (\'"foo"\', 0, \'{"msg": "x"}\')')
+    database.commit()
+    database.close()
+
+
+def mixed_up(path: Path) -> None:
+    database = sqlite3.connect(path)
+    database.executescript(SCHEMA)
+    message = json.dumps({"topic": "foo", "msg": "x", "delivery": "all", "index": 1})
+    database.execute("INSERT INTO messages VALUES (?, ?, ?)", ('"foo"', 0, message))
+    database.commit()
+    database.close()
+
+
 def read_only(path: Path) -> None:
     if sys.platform == "win32" or os.geteuid() == 0:
         pytest.skip("nothing is read-only for this user")
@@ -211,6 +238,8 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
     garbage: "file is not a database",
     folder: "unable to open database file",
     of_another_program: "no such column",
+    damaged: "Object missing required field `topic`",
+    mixed_up: 'message 0 of "foo" is another one',
     read_only: "attempt to write a readonly database",
 }
 

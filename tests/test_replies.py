@@ -92,6 +92,8 @@ BAD = {
     b'{"command": "publish", "topic": "foo"}': MALFORMED,
     b'{"command": ["send"], "topic": "foo"}': MALFORMED,
     b'{"command": "__init__", "topic": "foo"}': MALFORMED,
+    b'{"command": "\\ud800", "topic": "foo"}': MALFORMED,
+    b'{"command": "subscribe", "topic": "foo", "\\ud800": 1}': MALFORMED,
     b'{"command": "subscribe"}': MALFORMED,
     b'{"command": "subscribe", "topic": 7}': MALFORMED,
     b'{"command": "subscribe", "topic": "foo", "extra": 1}': MALFORMED,

@@ -76,6 +76,9 @@ class Stuck:
         self.taken += self.unsent
         self.unsent.clear()
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
     def get_write_buffer_size(self) -> int:
         return 0
 
@@ -166,6 +169,22 @@ async def test_who_is_given_up_is_told_why_and_logged(caplog: pytest.LogCaptureF
     assert server.topics == {}
     assert "Too slow" in caplog.text
     await asyncio.wait_for(subscriber.aborted.wait(), 10)
+
+
+async def test_who_is_late_is_given_up_even_if_nobody_waits_for_it() -> None:
+    server, stuck = slow_consumers.Server(outbox_limit=100, patience=0.001), Stuck()
+    for _ in range(2):
+        server.deliver({"topic": "foo", "msg": "x" * 200}, [stuck])
+    await server.late[stuck].task
+    assert stuck.closed
+    assert server.late == {}
+
+
+async def test_who_leaves_without_reading_the_rest_is_closed() -> None:
+    server, stuck = slow_consumers.Server(patience=0.001), Stuck()
+    stuck.write(b"the rest")
+    await server.see_off(stuck)
+    assert stuck.aborted.is_set()
 
 
 @pytest.mark.parametrize(("setting", "problem"), [("outbox_limit", "at least 1"), ("patience", "more than 0")])
