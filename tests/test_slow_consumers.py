@@ -180,6 +180,19 @@ async def test_who_is_late_is_given_up_even_if_nobody_waits_for_it() -> None:
     assert server.late == {}
 
 
+async def test_who_is_late_and_leaves_holds_nobody_up() -> None:
+    server, stuck, sender = slow_consumers.Server(outbox_limit=100, patience=60), Stuck(), Stuck()
+    end = lines_of(b"")
+    end.feed_eof()
+    server.handle(b'{"command": "subscribe", "topic": "foo"}', stuck)
+    stuck.reads.set()
+    leaving = asyncio.create_task(server.handle_client(end, stuck))
+    send_too_much(server, sender)
+    waiting = asyncio.create_task(server.wait_for(stuck))
+    await asyncio.wait_for(asyncio.gather(leaving, waiting), 10)
+    assert server.late == {}
+
+
 async def test_who_leaves_without_reading_the_rest_is_closed() -> None:
     server, stuck = slow_consumers.Server(patience=0.001), Stuck()
     stuck.write(b"the rest")

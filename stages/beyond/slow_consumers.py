@@ -92,7 +92,10 @@ class Server(replies.Server):
         except TimeoutError:
             self.give_up(client)
         finally:
-            del self.late[client]
+            self.no_longer_late(client)
+
+    def no_longer_late(self, client: Any) -> None:
+        if late := self.late.pop(client, None):
             late.progress.set()
 
     async def make_room(self, client: Any) -> None:
@@ -122,6 +125,7 @@ class Server(replies.Server):
         finally:
             if late := self.late.get(client):
                 late.task.cancel()
+                self.no_longer_late(client)  # the task may not even have begun
                 await asyncio.wait([late.task])
         await self.see_off(client)
 
