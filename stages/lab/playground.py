@@ -35,7 +35,7 @@ class Playground:
         self.client = widgets.Dropdown(description="client")
         self.topic = widgets.Text("foo", description="topic")
         self.last_seen = widgets.Text(placeholder="none", description="last_seen")
-        self.acknowledges = widgets.Checkbox(description="ack", indent=False)
+        self.acknowledges = widgets.Checkbox(description="ack", indent=False, layout={"width": "auto"})
         self.index = widgets.Text("0", description="index")
         self.message = widgets.Text("hello", description="message")
         self.problem = widgets.HTML()
