@@ -135,6 +135,8 @@ class Client:
                     raise EOFError("the server has closed the connection") from None
                 except (wire.Error, asyncio.LimitOverrunError) as problem:
                     raise wire.Error(f"the server does not talk like a stage: {problem}") from None
+                if "command" not in line and line.get("reason") in GOODBYES:
+                    raise rejection(line)
                 if "command" not in line and isinstance(line.get("id"), int):
                     if line["id"] in self.answers:  # else nobody waits for it any more
                         self.answers[line["id"]] = line

@@ -190,14 +190,26 @@ def test_it_speaks_json_where_the_server_does(durable_port: str) -> None:
     assert printed[-1] == '{"success": false, "reason": "Malformed json message"}'
 
 
-def test_a_message_that_was_not_answered_was_not_sent() -> None:
+HELLO = b'{"success": false, "reason": "Malformed json message"}\r\n'
+NOT_STORED = b'{"success": false, "reason": "Could not store"}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ([HELLO], "the server has closed the connection"),
+        ([HELLO, NOT_STORED], "the server says: Could not store"),
+        ([NOT_STORED], "the server says: Could not store"),
+    ],
+)
+def test_what_was_not_answered_with_success_was_not_sent(answers: list[bytes], problem: str) -> None:
     def serve() -> None:
         connection = listener.accept()[0]
-        with connection, connection.makefile("rwb") as lines:
+        with connection, connection.makefile("rb") as lines:
+            for answer in answers:
+                lines.readline()
+                connection.sendall(answer)
             lines.readline()
-            lines.write(b'{"success": false, "reason": "Malformed json message"}\r\n')
-            lines.flush()
-            lines.readline()  # the message; then the server dies
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
@@ -205,20 +217,4 @@ def test_a_message_that_was_not_answered_was_not_sent() -> None:
         result = client(str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello")
         thread.join()
     assert result.returncode == 2
-    assert result.stderr.endswith(": the server has closed the connection\n")
-
-
-def test_a_server_that_can_store_nothing_is_told() -> None:
-    def serve() -> None:
-        connection = listener.accept()[0]
-        with connection:
-            connection.recv(1000)
-            connection.sendall(b'{"success": false, "reason": "Could not store"}\r\n')
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        result = client(str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello")
-        thread.join()
-    assert result.returncode == 2
-    assert result.stderr.endswith(": the server says: Could not store\n")
+    assert result.stderr.endswith(f": {problem}\n")
