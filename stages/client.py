@@ -60,7 +60,7 @@ class Client:
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             answer = await client.reader.readuntil(b"\n")
             client.speaks_json = answer.startswith(b'{"')
-            if client.speaks_json and b"Malformed" not in answer:
+            if client.speaks_json and decode(answer).get("reason") in GOODBYES:
                 await client.close()
                 raise rejection(decode(answer))
         return client
@@ -135,9 +135,11 @@ class Client:
                     raise EOFError("the server has closed the connection") from None
                 except (wire.Error, asyncio.LimitOverrunError) as problem:
                     raise wire.Error(f"the server does not talk like a stage: {problem}") from None
-                if "command" not in line and line.get("reason") in GOODBYES:
+                if "command" in line:
+                    self.inbox.append(line)
+                elif line.get("reason") in GOODBYES:
                     raise rejection(line)
-                if "command" not in line and isinstance(line.get("id"), int):
+                elif isinstance(line.get("id"), int):
                     if line["id"] in self.answers:  # else nobody waits for it any more
                         self.answers[line["id"]] = line
                 elif line.get("success") is not True:

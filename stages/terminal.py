@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator
 from stages import arguments, wire
 from stages.client import Client, follow
 
+VERBS = ("help", "subscribe", "unsubscribe", "send", "one", "work", "ack")
 SHORT_FORMS = (
     "subscribe TOPIC [LAST_SEEN] | unsubscribe TOPIC | send TOPIC TEXT | one TOPIC TEXT | "
     "work TOPIC [PREFETCH] | ack TOPIC INDEX | quit, or a command as the server's wire spells it"
@@ -75,15 +76,14 @@ async def typed_lines() -> AsyncGenerator[str, None]:
         yield line.decode().rstrip("\r\n")
 
 
-async def just(text: str) -> AsyncGenerator[str, None]:
-    yield text
-
-
 async def send(port: int, host: str, topic: str, text: str | None, delivery: str) -> None:
     """Send one message, or each line of standard input; end when the server has taken them all."""
     async with await Client.connect(port, host) as client:
-        async for msg in typed_lines() if text is None else just(text):
-            await client.send(topic, msg, delivery=delivery)
+        if text is not None:
+            await client.send(topic, text, delivery=delivery)
+        else:
+            async for line in typed_lines():
+                await client.send(topic, line, delivery=delivery)
         client.writer.write(b"quit\n")
         async for _ in client:
             pass  # it has subscribed to nothing: only an error could come, and raises
@@ -110,7 +110,7 @@ async def send_typed(client: Client) -> None:
             if command := spelled_out(line):
                 # With an id, an answer that refuses tells why; and the line itself is a good one.
                 client.writer.write(client.encode({**command, "id": line} if client.speaks_json else command))
-            elif line.split()[:1] in [["help"], *[[form.split()[0]] for form in SHORT_FORMS.split(" | ")]]:
+            elif line.partition(" ")[0] in VERBS:
                 print(SHORT_FORMS, flush=True)
             else:
                 client.writer.write(f"{line}\n".encode())

@@ -169,7 +169,7 @@ async def test_ack_and_prefetch_are_checked(connect: Connect) -> None:
     bad: list[dict[str, Any]] = [{"ack": 1}, {"prefetch": 1}, {"ack": False, "prefetch": 1}]
     bad += [{"ack": True, "prefetch": value} for value in (0, -1, 1.5, True, "1", None)]
     for fields in bad:
-        assert "ack" in only_error(await alice.subscribe(topic, **fields)) or "prefetch" in fields
+        assert list(fields)[-1] in only_error(await alice.subscribe(topic, **fields))
     assert await alice.subscribe(topic, ack=False) == []
     assert "index" in only_error(await ack(alice, topic, "0"))  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from test_slow_consumers import Stuck, some_turns_of_the_loop
 from stages import serve
 from stages.beyond import durable
 from stages.beyond.storage import SCHEMA, Changes
+from stages.lab import crash
 
 Restart = Callable[[], Awaitable[Peer]]
 ROOT = Path(__file__).parent.parent
@@ -253,26 +253,12 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(make: Callable[[Path], Non
     assert f"cannot keep messages in {data}: {UNUSABLE[make]}" in result.stderr
 
 
-class Process:
-    """A durable server in a process of its own, and a client that can be cut off at any moment."""
-
-    def __init__(self, data: Path) -> None:
-        command = [sys.executable, "-m", "stages.beyond.durable", "0", "--quiet", "--data", str(data)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.port = int(self.process.stdout.readline().rpartition(":")[2])
-        self.place = self.process.stdout.readline()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
 def test_the_command_line_tells_where_the_messages_are_and_shares_them_with_nobody(tmp_path: Path) -> None:
     data = tmp_path / "messages.db"
-    first = Process(data)
+    first = crash.Server("durable", "--data", str(data))
     try:
-        assert first.place == f"messages are kept in {data}\n"
+        assert first.process.stdout
+        assert first.process.stdout.readline() == f"messages are kept in {data}\n"
         assert f"cannot keep messages in {data}: another process uses it" in run(data).stderr
     finally:
         first.kill()
@@ -329,17 +315,15 @@ class Life:
                 known.add(text)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 async def test_after_fifty_kills_under_load_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     rng, life = random.Random(42), Life()
     for number in range(50):
-        server = Process(tmp_path / "messages.db")
+        server = crash.Server("durable", "--data", str(tmp_path / "messages.db"))
         client = await Peer.connect("127.0.0.1", server.port, speaks_json=True)
         try:
             await life.verify(client)
             await life.load(client, number, answers=rng.randrange(80))
         finally:
-            os.kill(server.process.pid, signal.SIGKILL)
             server.kill()
             client.close()
     assert len(life.stored) > 100

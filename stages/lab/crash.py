@@ -1,26 +1,31 @@
 """A server in a process of its own, to be killed."""
 
+import itertools
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stages.client import Client
 
+FOLDER = TemporaryDirectory()
+FILES = itertools.count()
+
 
 def new_file() -> str:
-    """The path of a file for messages, in a new folder."""
-    return str(Path(tempfile.mkdtemp()) / "messages.db")
+    """The path of a file for messages that is gone when this program ends."""
+    return str(Path(FOLDER.name) / f"messages-{next(FILES)}.db")
 
 
 class Server:
-    """A stage beyond the article, running; `kill` gives it no time for anything."""
+    """A stage beyond the article, running with these settings; `kill` gives it no time for anything."""
 
-    def __init__(self, stage: str, data: str | None = None) -> None:
+    def __init__(self, stage: str, *settings: str) -> None:
         self.stage = stage
-        self.data = data or new_file()
-        kept = ["--data", self.data] if stage == "durable" else []
-        command = [sys.executable, "-m", f"stages.beyond.{stage}", "0", "--quiet", *kept]
+        self.settings = settings
+        if stage == "durable" and "--data" not in settings:
+            self.settings = (*settings, "--data", new_file())
+        command = [sys.executable, "-m", f"stages.beyond.{stage}", "0", "--quiet", *self.settings]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
@@ -34,4 +39,4 @@ class Server:
 
     def again(self) -> "Server":
         """Another process, with the same file."""
-        return Server(self.stage, self.data)
+        return Server(self.stage, *self.settings)

@@ -89,8 +89,8 @@ class Playground:
 
     def new_server(self) -> Any:
         server = importlib.import_module(f"stages.{self.stage.value}").Server
-        kept = {"data": os.path.join(self.folder.name, "messages.db")}
-        return server(**{name: kept[name] for name in kept if name in settings_of(server)})
+        kept = {"data": os.path.join(self.folder.name, "messages.db")} if "data" in settings_of(server) else {}
+        return server(**kept)
 
     def chosen(self) -> NamedClient:
         if self.client.value is None:

@@ -8,8 +8,6 @@ As a program, it measures what the stages before and with `slow_consumers` keep 
 import asyncio
 import io
 import json
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -21,12 +19,18 @@ from tqdm import tqdm
 from stages import wire
 from stages.beyond import replies, slow_consumers
 from stages.client import Client
+from stages.lab import crash
 from stages.lab.background import Background
 
-NoLimit = replies.Server
+
+class BlockForEver(slow_consumers.Server):
+    """The sender waits until everybody has caught up."""
+
+    async def make_room(self, client: Any) -> None:
+        await self.drained(client)
 
 
-class DropTheOldest(slow_consumers.Server):
+class DropTheOldest(BlockForEver):
     """What does not fit is thrown away, the oldest first."""
 
     def deliver(self, message: wire.Command, recipients: Any) -> None:
@@ -36,22 +40,12 @@ class DropTheOldest(slow_consumers.Server):
             while len(late.messages) > 8:
                 late.messages.popleft()
 
-    async def make_room(self, client: Any) -> None:
-        await self.drained(client)
-
 
 class DisconnectAtOnce(slow_consumers.Server):
     """Who has too much unsent has to go, without a second's grace."""
 
     async def make_room(self, client: Any) -> None:
         raise TimeoutError
-
-
-class BlockForEver(slow_consumers.Server):
-    """The sender waits until everybody has caught up."""
-
-    async def make_room(self, client: Any) -> None:
-        await self.drained(client)
 
 
 MESSAGES, LENGTH = 128, 2**17
@@ -118,22 +112,19 @@ async def read(client: Client) -> str:
 
 async def memory(stage: str, megabytes: int = 120) -> list[float]:
     """What a server's memory has grown by, in MB, after each 10 MB that were sent past a reader that is stuck."""
-    command = [sys.executable, "-m", f"stages.beyond.{stage}", "0", "--quiet", "--cache-length", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
-        assert process.stdout
-        port = int(process.stdout.readline().rpartition(":")[2])
-        resident = psutil.Process(process.pid).memory_info
-        async with await Client.connect(port) as sender, await Client.connect(port) as stuck:
-            await stuck.subscribe("foo")
-            transport_of(stuck).pause_reading()
-            before, grown = resident().rss, [0.0]
-            for sent in tqdm(range(1, megabytes + 1), desc=stage, unit="MB"):
-                for _ in range(10):
-                    await sender.send("foo", "x" * 100_000)
-                if sent % 10 == 0:
-                    grown.append(round((resident().rss - before) / 1e6, 1))
-            transport_of(stuck).abort()
-        process.kill()
+    server = crash.Server(stage, "--cache-length", "0")
+    resident = psutil.Process(server.process.pid).memory_info
+    async with await server.connect() as sender, await server.connect() as stuck:
+        await stuck.subscribe("foo")
+        transport_of(stuck).pause_reading()
+        before, grown = resident().rss, [0.0]
+        for sent in tqdm(range(1, megabytes + 1), desc=stage, unit="MB"):
+            for _ in range(10):
+                await sender.send("foo", "x" * 100_000)
+            if sent % 10 == 0:
+                grown.append(round((resident().rss - before) / 1e6, 1))
+        transport_of(stuck).abort()
+    server.kill()
     return grown
 
 
