@@ -28,16 +28,26 @@ class Topic:
     sent: int = 0
 
 
-class Queue(RuleBasedStateMachine):
+class Machine(RuleBasedStateMachine):
+    """A server, and a runner for its event loop, for hypothesis knows no coroutines."""
+
+    def serve(self, server: serve.Handler) -> None:
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
+        self.stack = AsyncExitStack()
+        self.port = self.run(self.stack.enter_async_context(serve.listening(server, "127.0.0.1", 0)))
+
+    def teardown(self) -> None:
+        self.run(self.stack.aclose())
+        self.runner.close()
+
+
+class Queue(Machine):
     peers: Bundle[Peer] = Bundle("peers")
 
     @initialize()
     def start(self) -> None:
-        self.runner = asyncio.Runner()
-        self.run = self.runner.run
-        self.stack = AsyncExitStack()
-        server = disconnects.Server(cache_length=CACHE_LENGTH)
-        self.port = self.run(self.stack.enter_async_context(serve.listening(server, "127.0.0.1", 0)))
+        self.serve(disconnects.Server(cache_length=CACHE_LENGTH))
         self.everyone: list[Peer] = []
         self.topics: dict[str, Topic] = defaultdict(Topic)
 
@@ -108,8 +118,7 @@ class Queue(RuleBasedStateMachine):
     def teardown(self) -> None:
         for peer in self.everyone:
             peer.close()
-        self.run(self.stack.aclose())
-        self.runner.close()
+        super().teardown()
 
 
 @dataclass(eq=False)
@@ -126,17 +135,14 @@ class Worker:
         return self.prefetch is None or len(self.held) < self.prefetch
 
 
-class Work(RuleBasedStateMachine):
+class Work(Machine):
     """Workers that die at every point: no job is lost, none is with two of them, none comes again once it is done."""
 
     workers: Bundle[Worker] = Bundle("workers")
 
     @initialize()
     def start(self) -> None:
-        self.runner = asyncio.Runner()
-        self.run = self.runner.run
-        self.stack = AsyncExitStack()
-        self.port = self.run(self.stack.enter_async_context(serve.listening(acks.Server(), "127.0.0.1", 0)))
+        self.serve(acks.Server())
         self.boss = self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))
         self.everyone: list[Worker] = []
         self.waiting: set[int] = set()
@@ -218,8 +224,7 @@ class Work(RuleBasedStateMachine):
         assert [message["index"] for message in self.run(heir.subscribe("jobs"))] == sorted(self.waiting)
         heir.close()
         self.boss.close()
-        self.run(self.stack.aclose())
-        self.runner.close()
+        super().teardown()
 
 
 TestQueue = Queue.TestCase
