@@ -1,5 +1,6 @@
 """A server in a process of its own, to be killed."""
 
+import atexit
 import itertools
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from stages.client import Client
 
-FOLDER = TemporaryDirectory()
+FOLDER = TemporaryDirectory(ignore_cleanup_errors=True)
+atexit.register(FOLDER.cleanup)
 FILES = itertools.count()
 
 
