@@ -221,6 +221,17 @@ async def test_beyond_the_article_commands_give_their_answers() -> None:
         assert [message["msg"] for message in await alice.received()] == ["hello"]
 
 
+async def test_a_command_that_a_learners_class_does_not_answer_is_named() -> None:
+    class Mute(acks.Server):
+        def unsubscribe(self, command: wire.Command, client: wire.Client) -> None:
+            pass
+
+    with launch(Mute()) as lab:
+        alice = await lab.connect("alice")
+        with pytest.raises(wire.Error, match="the server has not answered 'unsubscribe'"):
+            await alice.unsubscribe("foo")
+
+
 WORK = """\
 boss   connects
 alice  connects

@@ -200,7 +200,9 @@ class NamedClient(Client):
             return {}
         number = next(self.numbers)
         answers = await self.say(self.encode({**command, "id": number}).decode(), self.encode(command).decode())
-        (answer,) = [answer for answer in answers if answer.get("id") == number and "success" in answer]
+        answer = next((answer for answer in answers if answer.get("id") == number and "success" in answer), None)
+        if answer is None:
+            raise wire.Error(f"the server has not answered {command['command']!r}: expected a line with 'success'")
         return {field: value for field, value in answer.items() if field != "id"}
 
     async def write(self, command: wire.Command) -> None:
