@@ -1,7 +1,7 @@
 """A message queue server, grown one step at a time.
 
 `STAGES` is the table of contents: the modules in reading order, each with its promise; first the five of the article,
-then those beyond it. Every module defines one class, `Server`, which extends the one of the module before.
+then those beyond it. Every module defines one class, `Server`.
 """
 
 import logging
@@ -16,7 +16,7 @@ STAGES = {  # by module
     "last_seen": "Messages are numbered, so a subscriber that reconnects continues where it left off.",
     "disconnects": "A client that is gone is forgotten.",
     "beyond.replies": "JSON on the wire, and every command is answered.",
-    "beyond.slow_consumers": "One slow reader costs nobody else anything.",
+    "beyond.slow_consumers": "One slow reader costs its senders a second, and nobody else anything.",
     "beyond.acks": "A message handed to one worker is not lost when the worker dies.",
-    "beyond.durable": "What was answered with success survives.",
+    "beyond.durable": "Whatever was acknowledged to the sender survives a crash.",
 }

@@ -9,41 +9,37 @@ Article: Introduction, which starts from the server of Part I.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 
-from stages import serve, wire
+from stages import connection, serve, wire
 
 log = logging.getLogger("stages")
 
 
 class Server:
-    """A queue that passes each message on to those who subscribe to its topic at that moment."""
+    """A queue that passes each message on to the current subscribers of its topic."""
 
     commands: tuple[str, ...] = ("subscribe", "send")
-    encode = staticmethod(wire.encode)
 
     def __init__(self) -> None:
-        # The inner dict is an ordered set: who subscribes twice still gets each message once.
-        self.topics: dict[str, dict[wire.Client, None]] = {}
+        # The inner dict serves as an ordered set: a client that subscribes twice still gets
+        # each message once.
+        self.topics: dict[str, dict[wire.Recipient, None]] = {}
 
-    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
+    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Recipient) -> None:
         """Serve one client until it says `quit` or reaches end of file."""
-        async for line in self.lines(reader, client):
+        async for line in connection.read_lines(reader):
             self.handle(line, client)
         # Its subscriptions stay behind, as in the article: `disconnects` repairs that.
 
-    def lines(self, reader: asyncio.StreamReader, client: wire.Client) -> AsyncIterator[bytes]:
-        """What the client says, line by line."""
-        return wire.read_lines(reader)
-
-    def handle(self, line: bytes, client: wire.Client) -> None:
+    def handle(self, line: bytes, client: wire.Recipient) -> None:
         """Carry out one line, or answer what is wrong with it."""
         try:
             command = wire.decode(line)
             self.check(command)
         except wire.Error as error:
             log.info("Rejected: %s", error)
-            client.write(self.encode({"error": str(error)}))
+            client.write(wire.encode({"error": str(error)}))
         else:
             getattr(self, command["command"])(command, client)
 
@@ -56,21 +52,21 @@ class Server:
         if command["command"] == "send" and "msg" not in command:
             raise wire.FieldError(command, "msg", "any literal")
 
-    def subscribe(self, command: wire.Command, client: wire.Client) -> None:
-        """Let the client hear, from now on, what is sent to the topic."""
+    def subscribe(self, command: wire.Command, client: wire.Recipient) -> None:
+        """From now on, send the client every message of the topic."""
         self.topics.setdefault(command["topic"], {})[client] = None
 
-    def send(self, command: wire.Command, client: wire.Client) -> None:
+    def send(self, command: wire.Command, client: wire.Recipient) -> None:
         """Pass the client's message on to its recipients."""
         self.deliver(command, self.recipients(command))
 
-    def recipients(self, command: wire.Command) -> Collection[wire.Client]:
+    def recipients(self, command: wire.Command) -> Collection[wire.Recipient]:
         """Who gets this message: everybody subscribed to its topic."""
         return self.topics.get(command["topic"], {})
 
-    def deliver(self, message: wire.Command, recipients: Collection[wire.Client]) -> None:
+    def deliver(self, message: wire.Command, recipients: Collection[wire.Recipient]) -> None:
         """Write a message to its recipients."""
-        line = self.encode(message)
+        line = wire.encode(message)
         for recipient in recipients:
             recipient.write(line)
 

@@ -10,16 +10,21 @@ Article: Delivery.
 
 import random
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from stages import basic, serve, wire
+from stages import basic, serve, settings, wire
 
 
+@dataclass(eq=False)
 class Server(basic.Server):
-    """A queue that can hand a message to one subscriber, drawn by lot (from `seed`, if given)."""
+    """A queue that can send a message to one subscriber, chosen at random (reproducibly, given a `seed`)."""
 
-    def __init__(self, *, seed: int | None = None) -> None:
+    seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
+
+    def __post_init__(self) -> None:
+        settings.check(self)
         super().__init__()
-        self.random = random.Random(seed)
+        self.random = random.Random(self.seed)
 
     def check(self, command: wire.Command) -> None:
         super().check(command)
@@ -28,16 +33,12 @@ class Server(basic.Server):
             if command.get("delivery", "all") not in ("all", "one"):
                 raise wire.FieldError(command, "delivery", "'all' or 'one'")
 
-    def recipients(self, command: wire.Command) -> Collection[wire.Client]:
+    def recipients(self, command: wire.Command) -> Collection[wire.Recipient]:
         """Who gets this message: all subscribers, or one of them, or nobody if there are none."""
-        if command.get("delivery") == "one":
-            takers = self.takers(command)
-            return [self.random.choice(takers)] if takers else []
-        return super().recipients(command)
-
-    def takers(self, command: wire.Command) -> list[wire.Client]:
-        """Among whom to draw lots for a `one` message: all subscribers."""
-        return list(super().recipients(command))
+        subscribers = super().recipients(command)
+        if command.get("delivery") == "one" and subscribers:
+            return [self.random.choice(list(subscribers))]
+        return subscribers
 
 
 if __name__ == "__main__":

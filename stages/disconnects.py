@@ -10,7 +10,6 @@ Article: Handling client disconnects.
 """
 
 import asyncio
-from typing import Any
 
 from stages import last_seen, serve, wire
 
@@ -18,31 +17,27 @@ from stages import last_seen, serve, wire
 class Server(last_seen.Server):
     """A queue that sends nothing to clients that have left."""
 
-    def __init__(self, **earlier: Any) -> None:
-        super().__init__(**earlier)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         # The reverse of `topics`: where to look for a client that leaves.
-        self.topics_of: dict[wire.Client, set[str]] = {}
+        self.topics_of: dict[wire.Recipient, set[str]] = {}
 
-    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
+    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Recipient) -> None:
         try:
             await super().handle_client(reader, client)
         finally:  # however it went: quit, end of file, reset or error
             self.disconnect(client)
 
-    def subscribe(self, command: wire.Command, client: wire.Client) -> None:
+    def subscribe(self, command: wire.Command, client: wire.Recipient) -> None:
         self.topics_of.setdefault(client, set()).add(command["topic"])
         super().subscribe(command, client)
 
-    def disconnect(self, client: wire.Client) -> None:
-        """Forget the client."""
+    def disconnect(self, client: wire.Recipient) -> None:
+        """Forget the client, and each topic that nobody else subscribes to."""
         for topic in self.topics_of.pop(client, ()):
-            self.leave(topic, client)
-
-    def leave(self, topic: str, client: wire.Client) -> None:
-        """End one subscription, and forget a topic that nobody else subscribes to."""
-        del self.topics[topic][client]
-        if not self.topics[topic]:
-            del self.topics[topic]
+            del self.topics[topic][client]
+            if not self.topics[topic]:
+                del self.topics[topic]
 
 
 if __name__ == "__main__":

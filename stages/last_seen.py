@@ -8,35 +8,34 @@ Article: Last seen semantics.
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any
 
 from stages import caching, serve, wire
 
 
 class Server(caching.Server):
-    """A queue that numbers the messages of each topic 0, 1, 2 … and replays only those a subscriber has not seen."""
+    """A queue that numbers the messages of each topic 0, 1, 2 …, and replays only those that a subscriber
+    has not seen."""
 
-    def __init__(self, **earlier: Any) -> None:
-        super().__init__(**earlier)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.indexes: dict[str, int] = {}
 
     def check(self, command: wire.Command) -> None:
         super().check(command)
         if command["command"] == "subscribe":
-            # str() makes one case of 123 and '123', and no number of True, 1.5 or None.
+            # str() treats 123 and '123' alike, and lets True, 1.5 and None fail the match.
             if not re.fullmatch("-?[0-9]{1,18}", str(command.get("last_seen", -1))):
                 raise wire.FieldError(command, "last_seen", "an index such as 123 or '123'")
 
-    def send(self, command: wire.Command, client: wire.Client) -> None:
+    def send(self, command: wire.Command, client: wire.Recipient) -> None:
         command["index"] = self.indexes.get(command["topic"], 0)
         self.indexes[command["topic"]] = command["index"] + 1
         super().send(command, client)
 
-    def news(self, command: wire.Command, client: wire.Client) -> Iterable[wire.Command]:
+    def unseen(self, command: wire.Command) -> list[wire.Command]:
         """The cached messages that a subscriber needs: those that came after `last_seen`."""
         last_seen = int(command.get("last_seen", -1))
-        return (message for message in super().news(command, client) if message["index"] > last_seen)
+        return [message for message in super().unseen(command) if message["index"] > last_seen]
 
 
 if __name__ == "__main__":

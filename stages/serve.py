@@ -12,100 +12,169 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
-from stages import arguments, wire
+from stages import settings, wire
+from stages.connection import Connection
 
 log = logging.getLogger("stages")
 
+BACKLOG = 100
+"""How many connections the system may keep waiting for us."""
+
+OPEN_FILES = 10_500
+"""Enough for ten thousand connections."""
+
 
 class Handler(Protocol):
-    """What can be served: any stage's `Server`. One that is an async context manager is entered meanwhile."""
+    """What can be served: any stage's `Server`. If it is an async context manager, it is entered while
+    it is being served."""
 
-    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None: ...
+    async def handle_client(self, reader: asyncio.StreamReader, client: Any, /) -> None:
+        """Serve one client, a `Connection`, until it leaves."""
 
 
 @asynccontextmanager
-async def listening(server: Handler, host: str, port: int) -> AsyncIterator[int]:
-    """Serve clients on `host`:`port` as long as the `async with` block runs; gives the port (0: any free one).
+async def listening(
+    server: Handler, host: str, port: int, connection: Callable[[asyncio.StreamWriter], Connection] = Connection
+) -> AsyncIterator[int]:
+    """Serve clients on `host`:`port` as long as the `async with` block runs; yields the port (0: any free one).
 
     Raises OSError if it cannot listen there. At the end every connection is closed.
     """
-    clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+    clients: dict[asyncio.Task[None], Connection] = {}
 
     # Not a coroutine: asyncio would wrap it in a task of its own, and print a traceback when we cancel it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = connection(writer)
         if not listener.is_serving():  # accepted in the moment of stopping
-            return writer.transport.abort()
-        task = asyncio.create_task(serve_client(server, reader, writer))
-        clients[task] = writer
+            return client.abort()
+        task = asyncio.create_task(serve_client(server, reader, client))
+        clients[task] = client
         task.add_done_callback(clients.pop)
 
     async with AsyncExitStack() as stack:
         if isinstance(server, AbstractAsyncContextManager):
             await stack.enter_async_context(server)
-        listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT, backlog=1024)
+        listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT, backlog=BACKLOG)
         try:
             yield listener.sockets[0].getsockname()[1]
         finally:
             listener.close()
-            for task, writer in clients.items():
+            for task, client in clients.items():
                 task.cancel()
-                writer.transport.abort()  # close() would wait for a client that has stopped reading
+                client.abort()  # close() would wait for a client that has stopped reading
             await asyncio.gather(*clients, return_exceptions=True)
             await listener.wait_closed()
 
 
-async def serve_client(server: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def serve_client(server: Handler, reader: asyncio.StreamReader, client: Connection) -> None:
     """Serve one client, then send it what is still unsent and close its connection."""
     log.info("New client connected...")
-    outbox = wire.Outbox(writer)
     try:
-        await server.handle_client(reader, outbox)
-    except Exception as fault:  # a bug in a stage: its client is told, the others are served on
+        await server.handle_client(reader, client)
+    except Exception as fault:  # a bug in a stage: tell this client, and go on serving the others
         where = traceback.extract_tb(fault.__traceback__)[-1]
         log.error("Failed: %r in %s, %s:%s", fault, where.name, where.filename, where.lineno)
-        told = {"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}
-        outbox.write(f"{json.dumps(told)}\n".encode())  # JSON of texts is a Python literal, too: any client can read it
+        reply = {"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}
+        # JSON of texts is a Python literal, too: any client can read it
+        client.write(f"{json.dumps(reply)}\n".encode())
     finally:
-        await outbox.close()
+        await client.close()
         log.info("Client disconnected...")
 
 
+class CannotServe(Exception):
+    """The server could not be started; the text says why."""
+
+
 async def run(server: Handler, prog: str, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM; a second one ends the process on the spot. Raises `CannotServe`."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def stopping(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGINT, signal.SIGTERM):  # loop.add_signal_handler does not exist on Windows
-        signal.signal(number, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(stop.set))
-    async with listening(server, host, port) as bound:
-        print(f"{prog} listening on {host}:{bound}", *getattr(server, "notes", ()), sep="\n", flush=True)
+        signal.signal(number, stopping)
+    async with AsyncExitStack() as stack:
+        try:
+            bound = await stack.enter_async_context(listening(server, host, port))
+        except (ValueError, OSError) as problem:
+            raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
+        print(f"{prog} listening on {host}:{bound}", flush=True)
         await stop.wait()
 
 
 def main(stage: type[Handler]) -> None:
     """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N] …`."""
-    parser = arguments.Parser(prog=getattr(sys.modules["__main__"].__spec__, "name", None), description=stage.__doc__)
+    name = getattr(sys.modules["__main__"].__spec__, "name", None)
+    parser = settings.Parser(prog=name, description=stage.__doc__)
     parser.add_argument("port", type=int, help="0 for any free one")
-    parser.add_argument("--host", default="localhost", help="address to listen on, default: %(default)s")
+    parser.add_argument("--host", default="localhost", help="address to listen on (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no line for each connection and command")
-    for name, default in arguments.settings_of(stage).items():
-        flag, kind = f"--{name.replace('_', '-')}", int if default is None else type(default)
-        parser.add_argument(
-            flag, type=kind, default=default, metavar="FILE" if kind is str else "N", help="default: %(default)s"
-        )
-    settings = vars(parser.parse_args())
-    host, port, quiet = map(settings.pop, ("host", "port", "quiet"))
+    parser.add_settings(stage)
+    chosen = vars(parser.parse_args())
+    host, port, quiet = map(chosen.pop, ("host", "port", "quiet"))
     if not 0 <= port < 2**16:
         parser.error(f"port must be 0 to 65535: got {port}")
+    try:
+        server = stage(**chosen)
+    except ValueError as problem:
+        parser.error(str(problem))
+    set_up_process(quiet)
+    try:
+        asyncio.run(run(server, parser.prog, host, port))
+    except CannotServe as problem:
+        parser.error(str(problem))
+    with suppress(OSError, AttributeError):  # stdout may be closed, or a full disk
+        print(f"{parser.prog} stopped")
+        sys.stdout.close()
+
+
+def set_up_process(quiet: bool) -> None:
+    """Log to stdout, keep others' warnings and tracebacks from stderr, and allow many connections."""
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     log.addHandler(logging.StreamHandler(sys.stdout))
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
-    with parser.complaining():
-        server = stage(**settings)
-    with parser.complaining(f"cannot serve on {host}:{port}: "):
-        asyncio.run(run(server, parser.prog, host, port))
-    with suppress(BrokenPipeError):
-        print(f"{parser.prog} stopped")
-        sys.stdout.close()
+    logging.getLogger("asyncio").addFilter(Once())
+    # Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our stderr;
+    # "<unknown>" is the name under which literal_eval compiles.
+    warnings.filterwarnings("ignore", module="<unknown>")
+    allow_open_files()
+
+
+class Once(logging.Filter):
+    """Passes one record for each trouble: asyncio reports each of a thousand connections that it could
+    not accept, and each with a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        first = record.getMessage().partition("\n")[0]
+        new = first not in self.seen
+        self.seen.add(first)
+        record.msg, record.args, record.exc_info = first, (), None
+        return new
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files, if it is too low; say so if the system does not let us."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has no such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < OPEN_FILES:
+        problem = f"this system allows {wanted} open files: expected {OPEN_FILES} for 10000 connections"
+        print(f"{problem} (see `ulimit -Hn`)", file=sys.stderr)

@@ -2,31 +2,29 @@ r"""Bytes <-> commands: one Python dict literal a line.
 
     b"{'command': 'subscribe', 'topic': 'foo'}\n"  <->  {"command": "subscribe", "topic": "foo"}
 
-Article: all sections; it does this with `readline()`, `ast.literal_eval(line)` and `str(cmd)`.
+No I/O: `stages.connection` reads and writes. Article: all sections; it does this with `readline()`,
+`ast.literal_eval(line)` and `str(cmd)`.
 """
 
 import ast
-import asyncio
-import logging
 import reprlib
-import warnings
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any, Protocol
-
-log = logging.getLogger("stages")
 
 LIMIT = 64 * 1024
 """The longest line accepted, in bytes."""
 
 Command = dict[str, Any]
+"""What a client sends, and a subscriber receives: `command` and `topic`, texts; of a `send` also `msg`, any literal;
+and whatever else the client has put in."""
 
 EXAMPLE = "{'command': 'subscribe', 'topic': 'foo'}"
 NOT_LITERAL = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 
-# Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our stderr;
-# "<unknown>" is the name under which literal_eval compiles.
-warnings.filterwarnings("ignore", module="<unknown>")
+
+class Recipient(Protocol):
+    """All that the queue asks of a client."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class Error(ValueError):
@@ -41,68 +39,24 @@ class FieldError(Error):
         super().__init__(f"'{field}' must be {expected}: {got}")
 
 
-async def read_lines(reader: asyncio.StreamReader, limit: int = LIMIT) -> AsyncIterator[bytes]:
-    """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks off.
+class Lines:
+    """Cuts what a client sends into lines. Of a line longer than `limit` only the beginning is kept,
+    itself too long for `decode` to accept."""
 
-    Of a line longer than `limit` only the beginning is kept, itself too long for `decode` to accept.
-    """
-    rest, ended = bytearray(), False
-    with suppress(OSError):
-        while not ended:
-            chunk = await reader.read(4096)
-            await asyncio.sleep(0)  # in turns: else one client that floods us would starve the others
-            ended = not chunk
-            # End of file ends the last line, too.
-            *lines, end = (chunk or b"\n").split(b"\n")
-            if lines:
-                lines[0] = bytes(rest + lines[0])
-                rest.clear()
-            log_lines(lines)
-            for line in lines:
-                if line.strip() == b"quit":
-                    return
-                if line.strip() or len(line) > limit:
-                    yield line
-            rest += end
-            del rest[limit + 1 :]
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.rest = bytearray()
 
-
-def log_lines(lines: list[bytes]) -> None:
-    texts = [line.decode(errors="backslashreplace").strip() for line in lines if line.strip()]
-    if texts and log.isEnabledFor(logging.INFO):
-        # In one record, for a record costs as much as a command; by repr(), for a line may hold control codes.
-        log.info("\n".join(f"Received: {repr(text)[1:-1]}" for text in texts))
-
-
-class Client(Protocol):
-    """All that the queue asks of a connection."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-
-class Outbox:
-    """A client whose lines go out together, once a turn of the event loop: a burst costs one system call."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.writer = writer
-        self.unsent = bytearray()
-
-    def write(self, data: bytes) -> None:
-        if not self.unsent:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self.unsent += data
-
-    def flush(self) -> None:
-        if not self.writer.transport.is_closing():  # what is sent to a client that is gone is lost
-            self.writer.write(self.unsent)
-        self.unsent = bytearray()  # a new one, for the transport keeps the old
-
-    async def close(self) -> None:
-        """Send what is unsent, then close the connection."""
-        self.flush()
-        self.writer.close()
-        with suppress(OSError):
-            await self.writer.wait_closed()
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that end in `data`, which may be any piece of the stream; b"" is the end of file,
+        and ends the last line, too."""
+        *lines, end = (data or b"\n").split(b"\n")
+        if lines:
+            lines[0] = bytes(self.rest + lines[0])
+            self.rest.clear()
+        self.rest += end
+        del self.rest[self.limit + 1 :]
+        return lines
 
 
 def decode(line: bytes, limit: int = LIMIT) -> Command:
@@ -111,14 +65,16 @@ def decode(line: bytes, limit: int = LIMIT) -> Command:
         raise Error(f"line too long: expected at most {limit} bytes")
     try:
         command = ast.literal_eval(line.decode().strip())
-        spelled = str(command)  # raises for a number of over 4300 digits
+        # Only what str() spells so that literal_eval can read it back may pass: a subscriber must be
+        # able to. Not so 1e999, ... and deeply nested 1+1j; and str() raises for over 4300 digits.
+        spelled = str(command)
         if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
-            # 1e999, ... and deeply nested 1+1j are literals, but not what str() makes of them
             ast.literal_eval(spelled)
     except UnicodeDecodeError:
         raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
     except NOT_LITERAL:
-        raise Error(f"not a Python literal (a quote or bracket missing?): expected a line such as {EXAMPLE}") from None
+        problem = "not a Python literal (a quote or bracket missing?)"
+        raise Error(f"{problem}: expected a line such as {EXAMPLE}") from None
     if not isinstance(command, dict):
         raise Error(f"not a dict: expected a line such as {EXAMPLE}")
     return command

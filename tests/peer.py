@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Awaitable
 from typing import Any, Self, TypeVar
 
-from stages.lab.record import Arrow, Step, command_text, message_text, shortened
+from stages.client import conversation
+from stages.lab.workbench.record import Arrow, Step, command_text, message_text, shortened
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds that a test waits for a server that does not answer."""
 
 T = TypeVar("T")
@@ -33,9 +34,9 @@ class NoAnswer(AssertionError):
 
 async def patiently(event: Awaitable[T], what: str) -> T:
     try:
-        return await asyncio.wait_for(event, PATIENCE)
+        return await asyncio.wait_for(event, TIMEOUT)
     except TimeoutError:
-        raise NoAnswer(f"expected {what}, but nothing came for {PATIENCE:g} seconds") from None
+        raise NoAnswer(f"expected {what}, but nothing came for {TIMEOUT:g} seconds") from None
     except OSError as problem:
         raise AssertionError(f"expected {what}, but the connection broke: {problem}") from None
 
@@ -87,11 +88,10 @@ class Peer:
 
     def line(self, **fields: Any) -> bytes:
         """A command as this server's wire spells it. JSON's `delivery` is for all unless it is given."""
-        if not self.speaks_json:
-            return f"{fields}\n".encode()
-        if fields.get("command") == "send":
-            fields = {"delivery": "all"} | fields
-        return f"{json.dumps({**fields, 'id': next(number)})}\n".encode()
+        if self.speaks_json:
+            defaults = {"delivery": "all"} if fields.get("command") == "send" else {}
+            fields = defaults | fields | {"id": next(number)}
+        return conversation.encode(fields, speaks_json=self.speaks_json)
 
     def note(self, kind: str, text: str) -> None:
         self.transcript.append(Step(kind, self.name, text))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from stages import serve
-from stages.arguments import trial_settings
+from stages.settings import trial_settings
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"
@@ -63,7 +63,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
     """A fresh server of the target's class, which may keep files in `folder`; or the running one, if the target is an
     address. Raises `Unusable`."""
     if isinstance(target, type):
-        from stages.lab.background import Background  # not at the top: the program, which starts often, goes without
+        from stages.lab.workbench.background import Background  # not at the top: the program, which starts often, goes without
 
         background = Background(target(**trial_settings(target, folder)))
         yield HOST, background.port

@@ -1,9 +1,14 @@
 """What the article's last sentence leaves to build: "not ready for production use".
 
-Each stage extends the one before; the first extends `stages.disconnects`.
+A queue has three parts here: a broker that knows the rules, a server that moves bytes, a log that remembers.
 """
 
 from importlib.util import find_spec
 
-if not find_spec("msgspec"):
-    raise SystemExit("the stages beyond the article need msgspec: install it with pip install -e '.[lab]'")
+for package in ("msgspec", "sortedcontainers"):
+    if not find_spec(package):
+        # With this name, `python -m` prints one line and no traceback.
+        raise ModuleNotFoundError(
+            f"the stages beyond the article need {package}: install it with pip install -e '.[beyond]'",
+            name=__name__,
+        )

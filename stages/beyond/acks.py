@@ -10,180 +10,435 @@
     bob   > {"command": "ack", "topic": "jobs", "index": 0}
     bob   < {"success": true}
 
-Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait) do it; AMQP 0-9-1 coined the words.
+Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait, in flight) do it; AMQP 0-9-1 coined
+the words.
 """
 
 import asyncio
 import heapq
-import math
-from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, ClassVar
 
-from msgspec import UNSET, Meta, UnsetType, ValidationError
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stages import serve, wire
-from stages.beyond import open_files, replies, slow_consumers
+from stages import serve, settings
+from stages.beyond import broker, slow_consumers
+from stages.beyond.broker import Batch, Client, Outgoing, in_pieces
+from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Answer, Command, Message, Send, Unsubscribe
+from stages.beyond.commands import Subscribe as PlainSubscribe
 
-by_index = itemgetter("index")
+PREFETCH = 1000
+"""How many messages a worker has in flight at most, unless it says so."""
+
+SLICE = 1000
+"""How many messages a broker redelivers in a batch; the rest waits for the next."""
 
 
-class Subscribe(replies.Subscribe, tag="subscribe"):
+class Subscribe(PlainSubscribe, tag="subscribe"):
     ack: bool = False
-    prefetch: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    prefetch: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.prefetch is not UNSET and not self.ack:
+            raise ValueError("`prefetch` counts unacknowledged messages: expected `ack`: true with it")
 
 
-class Ack(replies.Command, tag="ack"):
+class Ack(Command, tag="ack"):
     index: int
 
 
-@dataclass
-class Share:
-    """What a client takes of a topic's work: how it subscribed, and what it holds unacknowledged, by index."""
+class Worker(Struct):
+    """How a client takes part in a topic's work."""
 
-    subscription: wire.Command
-    held: dict[int, tuple[wire.Command, asyncio.TimerHandle]] = field(default_factory=dict)
-
-    @property
-    def acknowledges(self) -> bool:
-        return bool(self.subscription.get("ack", False))
+    acknowledges: bool = False
+    prefetch: int = PREFETCH
+    after: int = -1  # it wants none of the waiting messages up to this index
+    in_flight: dict[int, None] = {}  # what it has to acknowledge, by index
 
     @property
     def has_room(self) -> bool:
-        return not self.acknowledges or len(self.held) < self.subscription.get("prefetch", math.inf)
+        return not self.acknowledges or len(self.in_flight) < self.prefetch
 
 
-class Server(slow_consumers.Server):
-    """A queue that keeps a `one` message until the worker says that it is done, for at most `ack_timeout` seconds."""
+class InFlight(Struct, array_like=True):
+    """A message that a worker has to acknowledge, until the deadline."""
 
-    schema = Subscribe | replies.Unsubscribe | replies.Send | Ack
+    message: Message
+    client: Client
+    deadline: float
 
-    def __init__(self, *, ack_timeout: float = 30.0, **earlier: Any) -> None:
-        super().__init__(**earlier)
-        if not ack_timeout > 0:
-            raise ValueError(f"ack_timeout must be a number of seconds, more than 0: got {ack_timeout}")
+
+class WorkPiece(Struct, tag="work", array_like=True):
+    """The part of a snapshot that tells who works on a topic."""
+
+    topic: str
+    workers: dict[Client, Worker]
+    ready: list[Client]
+    expired: dict[int, list[Client]]
+    unoffered: int | None
+
+
+class InFlightPiece(Struct, tag="in flight", array_like=True):
+    """The part of a snapshot with some of a topic's messages in flight."""
+
+    topic: str
+    messages: list[InFlight]
+
+
+class Topic(broker.Topic):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.workers: dict[Client, Worker] = {}
+        self.ready = broker.Pool()  # those subscribed that have room
+        self.in_flight: OrderedDict[int, InFlight] = OrderedDict()  # the earliest deadline first
+        self.expired: dict[int, list[Client]] = {}  # whom a message was taken from; it may be done all the same
+        self.waiting_size = 0  # of the texts that wait, in characters
+        self.alarmed = False  # whether the broker has an alarm for it
+        self.unoffered: int | None = None  # the lowest index of those that may wait although a worker is ready
+
+    def clients(self) -> Iterable[Client]:
+        return self.workers
+
+    def pieces(self) -> list[Any]:
+        work = WorkPiece(
+            self.name,
+            {client: msgspec.structs.replace(worker, in_flight={}) for client, worker in self.workers.items()},
+            list(self.ready.clients),
+            {index: list(clients) for index, clients in self.expired.items()},
+            self.unoffered,
+        )
+        in_flight = [InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()]
+        return [*super().pieces(), work, *[InFlightPiece(self.name, some) for some in in_pieces(in_flight)]]
+
+    def restore(self, piece: Any) -> None:
+        super().restore(piece)
+        if isinstance(piece, broker.MessagesPiece):
+            self.waiting_size += sum(len(message.msg) for message in piece.messages if message.delivery == "one")
+        elif isinstance(piece, WorkPiece):
+            self.workers, self.ready = piece.workers, broker.Pool(piece.ready)
+            self.expired, self.unoffered = piece.expired, piece.unoffered
+        elif isinstance(piece, InFlightPiece):
+            for each in piece.messages:
+                self.in_flight[each.message.index] = each
+                self.workers[each.client].in_flight[each.message.index] = None
+
+
+class Broker(broker.Broker[Topic]):
+    """A queue that keeps a message for one until the worker says that it is done, for at most `ack_timeout` seconds."""
+
+    commands = (Subscribe, Unsubscribe, Send, Ack)
+    pieces = broker.Broker.pieces | WorkPiece | InFlightPiece
+    Topic = Topic
+
+    def __init__(
+        self,
+        *,
+        ack_timeout: float = 30.0,
+        waiting_length: int = 100_000,
+        waiting_size: int = 2**26,
+        cache_length: int = 100,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(cache_length=cache_length, seed=seed)
         self.ack_timeout = ack_timeout
-        self.shares: dict[wire.Client, dict[str, Share]] = {}
-        # Work that came back and waits: beside the cache, for its length must not push this out.
-        self.returned: dict[str, list[wire.Command]] = {}
+        self.waiting_length = waiting_length
+        self.waiting_size = waiting_size
+        self.alarms: list[tuple[float, str]] = []  # a heap: no message of a topic is overdue before its alarm
+        self.unoffered: set[str] = set()  # topics where messages wait although a worker may be ready
+        self.budget = SLICE
 
-    def check(self, command: wire.Command) -> None:
-        super().check(command)
-        if "prefetch" in command and not command.get("ack"):
-            raise ValidationError("`prefetch` counts unacknowledged messages: expected `ack`: true with it")
+    @property
+    def due(self) -> float | None:
+        """When the broker needs a batch, though nobody says anything."""
+        if self.unoffered:
+            return self.now
+        return self.alarms[0][0] if self.alarms else None
 
-    def subscribe(self, command: wire.Command, client: wire.Client) -> None:
-        share = self.shares.setdefault(client, {}).setdefault(command["topic"], Share(command))
-        # Whatever is sent from now on is news, also to one that wants no cache, or has seen more than there is.
-        newest = self.indexes.get(command["topic"], 0) - 1
-        last_seen = min(newest, command.get("last_seen", -1)) if command.get("cache", True) else newest
-        share.subscription = {**command, "last_seen": last_seen}
+    # Who takes part
+
+    def subscribe(self, command: Subscribe, client: Client) -> None:  # type: ignore[override]
+        topic = self.topic(command.topic)
+        worker = topic.workers.setdefault(client, Worker())
+        worker.acknowledges = command.ack
+        worker.prefetch = PREFETCH if command.prefetch is UNSET else command.prefetch
+        # Anything sent from now on is new, even to a client that asked for no cache, or gave a `last_seen`
+        # beyond the newest index.
+        newest = topic.next_index - 1
+        last_seen = -1 if command.last_seen is UNSET else command.last_seen
+        worker.after = min(newest, last_seen) if command.cache else newest
         super().subscribe(command, client)
+        self.update_ready(topic, client)
 
-    def unsubscribe(self, command: wire.Command, client: wire.Client) -> None:
-        """End the subscription; what the client holds it may still finish, and acknowledge."""
-        super().unsubscribe(command, client)
-        self.forget_if_done(command["topic"], client)
+    def update_ready(self, topic: Topic, client: Client) -> None:
+        if client in topic.subscribers and topic.workers[client].has_room:
+            topic.ready.add(client)
+        else:
+            topic.ready.discard(client)
 
-    def takers(self, command: wire.Command) -> list[wire.Client]:
-        """Among whom to draw lots for a `one` message: those who are not working on as many as they want."""
-        topic = command["topic"]
-        return [client for client in super().takers(command) if self.shares[client][topic].has_room]
+    def leave(self, topic: Topic, client: Client) -> None:
+        """End a subscription; what the client has in flight it may still finish, and acknowledge."""
+        topic.subscribers.discard(client)
+        topic.ready.discard(client)
+        self.forget_if_idle(topic, client)
 
-    def news(self, command: wire.Command, client: wire.Client) -> Iterable[wire.Command]:
-        """What a subscriber needs of the cache and of the work that came back, as long as it has room."""
-        share = self.shares[client][command["topic"]]
-        returned = list(self.returned.get(command["topic"], ()))
-        for message in heapq.merge(returned, super().news(command, client), key=by_index):
-            if message["delivery"] == "all" or share.has_room:
-                yield message
+    def forget_if_idle(self, topic: Topic, client: Client) -> None:
+        if client not in topic.subscribers and not topic.workers[client].in_flight:
+            del topic.workers[client]
+            del self.topics_of[client][topic.name]
 
-    def deliver(self, message: wire.Command, recipients: Collection[wire.Client]) -> None:
-        super().deliver(message, recipients)
-        if message["delivery"] == "one":
-            for client in recipients:
-                if self.shares[client][message["topic"]].acknowledges:
-                    self.hold(message, client)
+    def disconnect(self, client: Client) -> None:
+        topics = [self.topic(name) for name in sorted(self.topics_of.get(client, ()))]
+        for topic in topics:
+            self.leave(topic, client)
+        for topic in topics:
+            if worker := topic.workers.pop(client, None):
+                self.requeue(topic, [topic.in_flight.pop(index).message for index in worker.in_flight])
+        self.topics_of.pop(client, None)
+        self.offer_waiting()
 
-    def hold(self, message: wire.Command, client: wire.Client) -> None:
-        """Keep a message that a worker has been handed, until it acknowledges it."""
-        topic, index = message["topic"], message["index"]
-        timer = asyncio.get_running_loop().call_later(self.ack_timeout, self.expire, topic, index, client)
-        self.shares[client][topic].held[index] = message, timer
+    def restart(self) -> None:
+        for topic in map(self.topic, list(self.topics)):
+            topic.subscribers, topic.ready, topic.workers = broker.Pool(), broker.Pool(), {}
+            self.requeue(topic, [each.message for each in topic.in_flight.values()])
+            topic.in_flight.clear()
+            topic.expired.clear()
+        self.topics_of.clear()
 
-    def release(self, topic: str, index: int, client: wire.Client) -> wire.Command:
-        """Take from a worker what it holds."""
-        message, timer = self.shares[client][topic].held.pop(index)
-        timer.cancel()
+    # From the sender to a worker
+
+    def send(self, command: Send, client: Client) -> None:
+        """Refuse a message for one that would have to wait where too many wait already."""
+        topic = self.topic(command.topic)
+        waits = command.delivery == "one" and command.cache is not False and not self.someone_is_ready(topic)
+        if waits and len(topic.waiting) >= self.waiting_length:
+            self.refuse(client, command.id, FULL, f"{len(topic.waiting)} messages of this topic wait")
+        elif waits and topic.waiting_size + len(command.msg) > self.waiting_size:
+            self.refuse(client, command.id, FULL, f"{topic.waiting_size} characters of this topic wait")
+        else:
+            super().send(command, client)
+
+    def someone_is_ready(self, topic: Topic) -> bool:
+        return len(topic.ready) > 0 and topic.unoffered is None
+
+    def send_to_one(self, topic: Topic, message: Message) -> None:
+        if self.someone_is_ready(topic):
+            self.hand_over(topic, message, topic.ready.draw(self.random))
+        elif message.cache is not False:
+            self.wait(topic, [message])
+
+    def wait(self, topic: Topic, messages: list[Message]) -> None:
+        topic.waiting.update({message.index: message for message in messages})
+        topic.waiting_size += sum(len(message.msg) for message in messages)
+
+    def trim(self, topic: Topic) -> None:
+        """Evict the oldest messages of the cache. What waits for a worker is never dropped."""
+        while len(topic.cache) > self.cache_length:
+            self.count_evicted(topic, topic.cache.popleft())
+
+    def hand_over(self, topic: Topic, message: Message, client: Client) -> None:
+        self.tell((client,), self.in_hands(topic, message, client))
+
+    def in_hands(self, topic: Topic, message: Message, client: Client) -> Message:
+        """Note that a client has a message: until it acknowledges it, or for good if it never does."""
+        worker = topic.workers[client]
+        if worker.acknowledges:
+            deadline = self.now + self.ack_timeout
+            topic.in_flight[message.index] = InFlight(message, client, deadline)
+            self.set_alarm(topic)
+            worker.in_flight[message.index] = None
+            self.update_ready(topic, client)
+        else:
+            topic.expired.pop(message.index, None)
         return message
 
-    def ack(self, command: wire.Command, client: wire.Client) -> None:
+    def take(self, topic: Topic, client: Client, after: int) -> list[Message]:
+        """The waiting messages that a worker has room for, lowest index first."""
+        worker = topic.workers[client]
+        room = min(worker.prefetch - len(worker.in_flight), SLICE) if worker.acknowledges else SLICE
+        indexes = topic.waiting.irange(minimum=after + 1)
+        taken = list(islice((index for index in indexes if self.may_have(topic, index, client)), max(0, room)))
+        if len(taken) == SLICE:
+            self.offer_from(topic, taken[-1] + 1)  # the rest in further batches
+        return [self.in_hands(topic, self.no_longer_waits(topic, index), client) for index in taken]
+
+    def no_longer_waits(self, topic: Topic, index: int) -> Message:
+        message: Message = topic.waiting.pop(index)
+        topic.waiting_size -= len(message.msg)
+        return message
+
+    def feed(self, topic: Topic, client: Client) -> None:
+        """Give a worker that has room again the messages that wait."""
+        if client in topic.ready:
+            for message in self.take(topic, client, topic.workers[client].after):
+                self.tell((client,), message)
+
+    # When the work is done, and when it is not
+
+    def ack(self, command: Ack, client: Client) -> None:
         """Forget a message whose work is done, and give the worker the next."""
-        topic, index = command["topic"], command["index"]
-        share = self.shares.get(client, {}).get(topic)
-        if not share or index not in share.held:
-            detail = f"message {index} of this topic is not with you, or no longer"
-            return self.answer(client, command, success=False, reason="Nothing to acknowledge", detail=detail)
-        self.release(topic, index, client)
-        self.answer(client, command, success=True)
-        self.hand_out(topic, client)
-        self.forget_if_done(topic, client)
-
-    def hand_out(self, topic: str, client: wire.Client) -> None:
-        """Give a worker the work that waits, as long as it has room."""
-        if client not in self.topics.get(topic, {}) or not self.shares[client][topic].has_room:
-            return
-        share = self.shares[client][topic]
-        for message in self.news(share.subscription, client):
-            if message["delivery"] == "one":
-                self.drop(message)
-                self.deliver(message, [client])
-                if not share.has_room:
-                    break  # `news` would look through all the rest in vain
-
-    def expire(self, topic: str, index: int, client: wire.Client) -> None:
-        """Hand out again what a worker has held for too long."""
-        self.redeliver(self.release(topic, index, client), client)
-        self.hand_out(topic, client)
-        self.forget_if_done(topic, client)
-
-    def disconnect(self, client: wire.Client) -> None:
-        super().disconnect(client)
-        held = [(topic, index) for topic, share in self.shares.get(client, {}).items() for index in share.held]
-        messages = [self.release(topic, index, client) for topic, index in sorted(held)]
-        self.shares.pop(client, None)
-        for message in messages:
-            self.redeliver(message, client)
-
-    def redeliver(self, message: wire.Command, loser: wire.Client) -> None:
-        """Hand a message to another subscriber, if there is none to the one that lost it, or else let it wait."""
-        message["redelivered"] = True
-        takers = self.takers(message)
-        others = [client for client in takers if client is not loser]
-        if takers:
-            self.deliver(message, [self.random.choice(others or takers)])
+        if not self.may_acknowledge(command, client):
+            detail = f"message {command.index} of this topic is not with you, or no longer"
+            return self.refuse(client, command.id, NOTHING_TO_ACKNOWLEDGE, detail)
+        topic, index = self.topic(command.topic), command.index
+        topic.expired.pop(index, None)
+        self.answer(client, command)
+        if index in topic.in_flight:
+            worker = self.take_from_worker(topic, index)
+            self.feed(topic, worker)
+            self.forget_if_idle(topic, worker)
         else:
-            self.keep(message)
+            self.no_longer_waits(topic, index)
 
-    def keep(self, message: wire.Command) -> None:
-        if "redelivered" in message:
-            insort(self.returned.setdefault(message["topic"], []), message, key=by_index)
-        else:
-            super().keep(message)
+    def may_acknowledge(self, command: Ack, client: Client) -> bool:
+        """Whether a client has the message, or has had it: a worker that was late has done its work all the same."""
+        if command.topic not in self.topics:
+            return False
+        topic = self.topic(command.topic)
+        in_flight = topic.in_flight.get(command.index)
+        return (in_flight is not None and in_flight.client == client) or client in topic.expired.get(command.index, ())
 
-    def drop(self, message: wire.Command) -> None:
-        kept = (self.returned if "redelivered" in message else self.caches)[message["topic"]]
-        del kept[bisect_left(kept, message["index"], key=by_index)]
+    def take_from_worker(self, topic: Topic, index: int) -> Client:
+        client = topic.in_flight.pop(index).client
+        del topic.workers[client].in_flight[index]
+        self.update_ready(topic, client)
+        return client
 
-    def forget_if_done(self, topic: str, client: wire.Client) -> None:
-        """Forget the share of a client that has left the topic and holds nothing of it any more."""
-        share = self.shares.get(client, {}).get(topic)
-        if share and not share.held and client not in self.topics.get(topic, {}):
-            del self.shares[client][topic]
+    def tick(self) -> None:
+        """Redeliver what workers have had for too long."""
+        self.budget = SLICE
+        due = set()
+        while self.alarms and self.alarms[0][0] <= self.now:
+            due.add(heapq.heappop(self.alarms)[1])
+        for topic in map(self.topic, sorted(due)):
+            topic.alarmed = False
+            self.expire(topic)
+        self.offer_waiting()
+
+    def set_alarm(self, topic: Topic) -> None:
+        if topic.in_flight and not topic.alarmed:
+            topic.alarmed = True
+            heapq.heappush(self.alarms, (next(iter(topic.in_flight.values())).deadline, topic.name))
+
+    def expire(self, topic: Topic) -> None:
+        overdue = [each for each in islice(topic.in_flight.values(), SLICE) if each.deadline <= self.now]
+        for each in overdue:
+            topic.expired.setdefault(each.message.index, []).append(each.client)
+            self.take_from_worker(topic, each.message.index)
+        self.set_alarm(topic)
+        self.requeue(topic, [each.message for each in overdue])
+        self.offer_waiting()
+        for client in dict.fromkeys(each.client for each in overdue):
+            self.feed(topic, client)
+            self.forget_if_idle(topic, client)
+
+    def requeue(self, topic: Topic, messages: list[Message]) -> None:
+        """Let messages wait that a worker has not done."""
+        if messages:
+            self.wait(topic, [msgspec.structs.replace(message, redelivered=True) for message in messages])
+            self.offer_from(topic, min(message.index for message in messages))
+
+    def offer_from(self, topic: Topic, index: int) -> None:
+        topic.unoffered = index if topic.unoffered is None else min(index, topic.unoffered)
+        self.unoffered.add(topic.name)
+
+    def offer_waiting(self) -> None:
+        """Hand messages that wait to workers that are ready, no more in a batch than the budget allows."""
+        for topic in [self.topic(name) for name in sorted(self.unoffered)]:
+            for index in list(islice(topic.waiting.irange(minimum=topic.unoffered), self.budget + 1)):
+                if self.budget == 0:
+                    topic.unoffered = index
+                    return
+                if not topic.ready:
+                    break
+                self.budget -= 1
+                client = self.draw(topic, index)
+                if client is not None:
+                    self.hand_over(topic, self.no_longer_waits(topic, index), client)
+            topic.unoffered = None
+            self.unoffered.remove(topic.name)
+
+    def draw(self, topic: Topic, index: int) -> Client | None:
+        """One of the workers that are ready and have not let this message expire."""
+        lost_by = topic.expired.get(index, ())
+        if len(topic.ready) > 2 * len(lost_by):
+            while (client := topic.ready.draw(self.random)) in lost_by:
+                pass
+            return client
+        willing = [client for client in topic.ready.clients if self.may_have(topic, index, client)]
+        return self.random.choice(willing) if willing else None
+
+    def may_have(self, topic: Topic, index: int, client: Client) -> bool:
+        """Not if it has let the message expire, unless there is nobody else."""
+        return client not in topic.expired.get(index, ()) or len(topic.subscribers) == 1
+
+    # The whole state
+
+    def restore(self, piece: Any) -> None:
+        super().restore(piece)
+        if isinstance(piece, WorkPiece) and piece.unoffered is not None:
+            self.unoffered.add(piece.topic)
+        if isinstance(piece, InFlightPiece):
+            self.set_alarm(self.topic(piece.topic))
+
+    def kept_of(self, topic: Topic) -> broker.Kept:
+        kept = super().kept_of(topic)
+        for each in topic.in_flight.values():
+            kept.in_flight.setdefault(each.client, []).append(each.message)
+        return kept
+
+
+@dataclass(eq=False)
+class Server(slow_consumers.Server):
+    """A server with a timer for what workers hold too long."""
+
+    ack_timeout: float = settings.setting(30.0, "seconds that a worker may have a message in flight", more_than=0)
+    waiting_length: int = settings.setting(100_000, "messages that may wait for workers in a topic", at_least=0)
+    waiting_size: int = settings.setting(2**26, "characters of such messages, in a topic", at_least=0)
+
+    Broker: ClassVar[type[Broker]] = Broker
+    broker: Broker = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def new_broker(self) -> Broker:
+        return self.Broker(
+            ack_timeout=self.ack_timeout,
+            waiting_length=self.waiting_length,
+            waiting_size=self.waiting_size,
+            cache_length=self.cache_length,
+            seed=self.seed,
+        )
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *failure: object) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+        outgoing = await super().carry_out(client, data)
+        self.set_timer()
+        return outgoing
+
+    def set_timer(self) -> None:
+        """Have `tick` called when the broker needs a batch."""
+        if self.timer:
+            self.timer.cancel()
+        due = self.broker.due
+        self.timer = None if due is None else asyncio.get_running_loop().call_at(due, self.tick)
+
+    def tick(self) -> None:
+        for outgoing in self.broker.carry_out(Batch(self.time(), [])):
+            self.send(outgoing)
+        self.set_timer()
 
 
 if __name__ == "__main__":
-    open_files.allow_many()
     serve.main(Server)

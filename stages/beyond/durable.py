@@ -1,4 +1,4 @@
-"""What was answered with success survives.
+"""Whatever was acknowledged to the sender survives a crash.
 
     bob   > {"command": "send", "topic": "foo", "msg": "blah", "delivery": "all"}
     bob   < {"success": true}
@@ -7,192 +7,184 @@
     alice < {"success": true}
     alice < {"command": "send", "topic": "foo", "msg": "blah", "delivery": "all", "index": 0}
 
-Source: write-ahead and group commit, as in any database: nothing leaves the server before what it tells is on disk, and
-whatever comes while the disk is busy is written together the next time.
+The broker does what clients say; the log remembers what they said; and only then the server sends what comes of it.
+
+Source: write-ahead and group commit, as in any database: whatever comes while the disk is busy is written together the
+next time.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-from stages import serve, wire
-from stages.beyond import acks, open_files
-from stages.beyond.storage import Changes, Storage
+from stages import serve, settings
+from stages.beyond import acks
+from stages.beyond.broker import Batch, Client, Outgoing
+from stages.beyond.log import Log
+from stages.connection import NOT_STORED
 
 log = logging.getLogger("stages")
 
+BATCH = 2**20
+"""How many bytes of clients go into a batch, and a line or two more."""
 
-NOT_STORED = "Could not store"
-
-
-class Batch:
-    """What to write to disk together, and the lines that may go out only then."""
-
-    def __init__(self) -> None:
-        self.changes = Changes()
-        self.lines: list[tuple[Withheld, bytes]] = []
-        self.size = 0
-        self.done = asyncio.Event()
+SNAPSHOT_STEP = 10_000
+"""How many messages of a snapshot are stored with a batch."""
 
 
-class Withheld:
-    """A client that is sent nothing until the batch it belongs to is on disk."""
+class Input(NamedTuple):
+    """What a client has said, and the handler that waits for what comes of it."""
 
-    def __init__(self, client: Any, server: "Server") -> None:
-        self.client = client
-        self.server = server
-        self.last: Batch | None = None
-        self.size = 0
-
-    def write(self, line: bytes) -> None:
-        self.last = self.server.batch
-        self.last.lines.append((self, line))
-        self.last.size += len(line)
-        self.size += len(line)
-        self.server.commit_soon()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
+    client: Client
+    data: bytes | None
+    outgoing: asyncio.Future[Outgoing]
 
 
+@dataclass(eq=False)
 class Server(acks.Server):
-    """A queue that keeps its messages in the SQLite file `data`, of each topic the last `cache_length`."""
+    """A server that keeps a log in the file `data`."""
 
-    def __init__(self, *, data: str = "messages.db", cache_length: int = 10_000, **earlier: Any) -> None:
-        super().__init__(cache_length=cache_length, **earlier)
+    cache_length: int = settings.setting(10_000, "messages kept of each topic", at_least=0)
+    data: str = settings.setting("messages.db", "the file that keeps the messages")
+    log_limit: int = settings.setting(2**26, "bytes of log after which a snapshot replaces it", at_least=1)
+
+    in_thread: ClassVar[Callable[..., Any]] = staticmethod(asyncio.to_thread)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.log = Log(self.data)
+        self.inputs: deque[Input] = deque()
+        self.wake = asyncio.Event()
         self.failed = False
-        self.batch = Batch()
-        self.committing: asyncio.Task[None] | None = None
-        self.storage = Storage(data)
-        self.notes = [f"messages are kept in {self.storage.path}"]
+        self.stopping = False
+        self.snapshot: Iterator[Any] | None = None
 
     async def __aenter__(self) -> None:
-        """Continue where the last process stopped. What workers held then is work that has come back."""
-        topics, messages = self.storage.open()
-        for topic, (next_index, *evicted) in topics.items():
-            self.indexes[topic] = next_index
-            self.evicted[topic] = evicted[0], evicted[1]
-        for message in messages:
-            super().keep(message)
-
-    # Every change of a message is noted here, and written to disk by `commit`.
-
-    def send(self, command: wire.Command, client: wire.Client) -> None:
-        super().send(command, client)
-        self.count(command["topic"])
-
-    def count(self, topic: str) -> None:
-        self.batch.changes.topics[topic] = self.indexes[topic], *self.evicted.get(topic, (0, -1))
-
-    def keep(self, message: wire.Command) -> None:
-        if message.get("cache", True) or "redelivered" in message:
-            self.batch.changes.put(message)
-        super().keep(message)
-
-    def evict(self, message: wire.Command) -> None:
-        super().evict(message)
-        self.batch.changes.delete(message["topic"], message["index"])
-        self.count(message["topic"])
-
-    def drop(self, message: wire.Command) -> None:
-        super().drop(message)
-        self.batch.changes.delete(message["topic"], message["index"])
-
-    def hold(self, message: wire.Command, client: wire.Client) -> None:
-        super().hold(message, client)
-        self.batch.changes.put({**message, "redelivered": True})  # which it will be, if we die now
-
-    def release(self, topic: str, index: int, client: wire.Client) -> wire.Command:
-        self.batch.changes.delete(topic, index)
-        return super().release(topic, index, client)
-
-    def expire(self, topic: str, index: int, client: wire.Client) -> None:
-        super().expire(topic, index, client)
-        self.commit_soon()
-
-    def disconnect(self, client: wire.Client) -> None:
-        super().disconnect(client)
-        self.commit_soon()
-
-    # Nothing is told before it is on disk.
-
-    async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
-        withheld = Withheld(client, self)
+        """Continue where the last process stopped. Its clients are gone, so what they had in flight comes back."""
+        self.log.open()
         try:
-            await super().handle_client(reader, withheld)
-        except Exception:
-            await self.told(withheld)
+            for piece in self.log.snapshot(self.broker.pieces):
+                self.broker.restore(piece)
+            for batch in self.log.batches():
+                self.broker.carry_out(batch)
+            await self.restart()
+        except BaseException:
+            self.log.close()
             raise
-
-    async def lines(self, reader: asyncio.StreamReader, client: Any) -> AsyncIterator[bytes]:
-        async for line in super().lines(reader, client):
-            while self.batch.size + self.batch.changes.size > self.outbox_limit:  # the disk is slower than the network
-                await self.batch.done.wait()
-            yield line
-
-    async def make_room(self, client: Any) -> None:
-        await self.told(client)  # before its time begins to run: it is not to blame for the disk
-        await super().make_room(client)
-
-    async def drained(self, client: Any) -> None:
-        await self.told(client)
-        await super().drained(client)
-
-    def backlog(self, client: Any) -> int:
-        return super().backlog(client) + int(client.size)
-
-    async def told(self, client: Any) -> None:
-        """Wait until nothing is withheld from a client any more."""
-        if client.last:
-            await client.last.done.wait()
-
-    def handle(self, line: bytes, client: wire.Client) -> None:
-        if self.failed:
-            self.answer(client, {}, success=False, reason=NOT_STORED)
-        else:
-            super().handle(line, client)
-
-    def commit_soon(self) -> None:
-        """Commit when this turn of the event loop is over, or else after the commit that is under way."""
-        if not self.committing:
-            self.committing = asyncio.create_task(self.commit())
-
-    async def commit(self) -> None:
-        """Write one batch after the other to disk, in a thread, and then let its lines go."""
-        while self.batch.lines or self.batch.changes:
-            batch, self.batch = self.batch, Batch()
-            if batch.changes and not self.failed:
-                try:
-                    await asyncio.to_thread(self.storage.commit, batch.changes)
-                except Exception as problem:
-                    # What we have in memory is more than what is on disk: nobody may be told any of it.
-                    self.failed = True
-                    log.error("Cannot store messages in %s: %s: start me again", self.storage.path, problem)
-            self.let_go(batch)
-            batch.done.set()
-        self.committing = None
-
-    def let_go(self, batch: Batch) -> None:
-        """Send what a batch has to tell; or, if it could not be stored, tell that, and end the connections."""
-        if not self.failed:
-            for withheld, line in batch.lines:
-                withheld.size -= len(line)
-                withheld.client.write(line)
-            return
-        for client in {withheld.client: None for withheld, _ in batch.lines}:
-            client.write(self.encode({"success": False, "reason": NOT_STORED}))
-            client.flush()
-            client.writer.close()
+        self.committing = asyncio.create_task(self.commit())
+        log.info("Messages are kept in %s", self.log.path)
 
     async def __aexit__(self, *failure: object) -> None:
-        """Store what is left, and close the file."""
-        self.commit_soon()
-        if self.committing:
-            await self.committing
-        self.storage.close()
+        """Store a snapshot, and close the file."""
+        await super().__aexit__(*failure)
+        self.stopping = True
+        self.wake.set()
+        await self.committing
+        if not self.failed:
+            await self.restart()
+            self.begin_snapshot()
+            while self.snapshot or not self.log.swept:
+                await self.store(None)
+        self.log.close()
+
+    async def restart(self) -> None:
+        """Begin or end a life of this server, without clients."""
+        batch = Batch(self.time(), [], restart=True)
+        self.broker.carry_out(batch)
+        await self.store(batch)
+
+    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+        """Have the broker do what a client has said, and send what comes of it once the log has it. Returns that."""
+        if self.failed:
+            self.dismiss(client)
+            return []
+        said = Input(client, data, asyncio.get_running_loop().create_future())
+        self.inputs.append(said)
+        self.wake.set()
+        return await said.outgoing
+
+    def tick(self) -> None:
+        self.wake.set()
+
+    async def commit(self) -> None:
+        """Carry out and store one batch after the other. While the disk is busy with one, all that comes is gathered
+        for the next."""
+        while not self.stopping and not self.failed:
+            await self.wake.wait()
+            self.wake.clear()
+            while self.has_work() and not self.stopping and not self.failed:
+                inputs = self.next_inputs()
+                try:
+                    await self.commit_batch(inputs)
+                except Exception as problem:
+                    self.fail(problem, inputs)
+
+    def has_work(self) -> bool:
+        return bool(self.inputs) or self.is_due() or self.snapshot is not None or not self.log.swept
+
+    def is_due(self) -> bool:
+        return self.broker.due is not None and self.broker.due <= self.time()
+
+    def next_inputs(self) -> list[Input]:
+        inputs, size = [], 0
+        while self.inputs and size < BATCH:
+            inputs.append(self.inputs.popleft())
+            size += len(inputs[-1].data or b"")
+        return inputs
+
+    async def commit_batch(self, inputs: list[Input]) -> None:
+        if self.snapshot is None and self.log.size > self.log_limit:
+            self.begin_snapshot()
+        batch, parts = None, list[Outgoing]()
+        if inputs or self.is_due():
+            batch = Batch(self.time(), [(said.client, said.data) for said in inputs])
+            parts = self.broker.carry_out(batch)
+        await self.store(batch)
+        for outgoing in parts:
+            self.send(outgoing)
+        for said, outgoing in zip(inputs, parts[1:], strict=False):
+            if not said.outgoing.done():  # its handler may have been cancelled
+                said.outgoing.set_result(outgoing)
+        self.set_timer()
+
+    def begin_snapshot(self) -> None:
+        self.snapshot = self.broker.snapshot()
+        self.log.begin_snapshot()
+
+    async def store(self, batch: Batch | None) -> None:
+        """Have the log store a batch, and with it a part of the snapshot that is under way."""
+        pieces, messages = [], 0
+        for piece in self.snapshot or ():
+            pieces.append(piece)
+            messages += 1 + len(getattr(piece, "messages", ()))
+            if messages >= SNAPSHOT_STEP:
+                break
+        ends = self.snapshot is not None and messages < SNAPSHOT_STEP
+        await self.in_thread(self.log.append, batch, pieces, ends)
+        if ends:
+            self.snapshot = None
+
+    def fail(self, problem: Exception, inputs: list[Input]) -> None:
+        """Go no further: the broker knows more than the disk, and nobody may be told any of it."""
+        self.failed = True
+        log.error("Cannot store messages in %s: %s: start me again", self.log.path, problem)
+        for client in self.outboxes:
+            self.dismiss(client)
+        for said in [*inputs, *self.inputs]:
+            if not said.outgoing.done():
+                if isinstance(problem, sqlite3.Error | OSError):
+                    said.outgoing.set_result([])
+                else:  # a bug of ours, or of a class that extends this one
+                    said.outgoing.set_exception(problem)
+        self.inputs.clear()
+
+    def dismiss(self, client: Client) -> None:
+        self.outboxes[client].dismiss({"success": False, "reason": NOT_STORED}, self.write_timeout)
 
 
 if __name__ == "__main__":
-    open_files.allow_many()
     serve.main(Server)

@@ -1,13 +1,16 @@
 """What the notebooks use: launch a stage, connect clients, draw the traffic, check an exercise.
 
-lab = launch(delivery.Server(seed=42))
-alice = await lab.connect("alice")
-await alice.subscribe("foo")
-lab.diagram()
+    lab = launch(delivery.Server(seed=42))
+    alice = await lab.connect("alice")
+    await alice.subscribe("foo")
+    lab.diagram()
+
+Its folders: the `workbench` (launch, clients, the record of what went over the wire), the `pictures` made of the record,
+the `judging` of a class by exercises and tests, and the `experiments` of single lessons.
 """
 
-from stages.lab.background import launch
-from stages.lab.checking import check
-from stages.lab.reading import show, steps
+from stages.lab.judging.check import check
+from stages.lab.workbench.background import launch
+from stages.lab.workbench.reading import overview, show
 
-__all__ = ["check", "launch", "show", "steps"]
+__all__ = ["check", "launch", "overview", "show"]

@@ -11,13 +11,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from stages import STAGES
-from stages.arguments import settings_of
-from stages.client import rejection
-from stages.lab.background import launch
-from stages.lab.lab import NamedClient
-from stages.terminal import number
+from stages.client.conversation import kind_of, rejection
+from stages.lab.workbench.background import launch
+from stages.lab.workbench.lab import NamedClient
+from stages.lab.workbench.state import State
+from stages.settings import settings_of
 
-STATE = ("topics", "caches", "returned", "indexes")
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 
 
@@ -82,14 +81,14 @@ class Playground:
         self.problem.value = ""
         try:
             await action()
-            self.refresh()
         except Exception as problem:
             self.problem.value = f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
-            self.refresh()
+        self.refresh()
+        self.show_state(await self.lab.state())
 
     def new_server(self) -> Any:
         server = importlib.import_module(f"stages.{self.stage.value}").Server
-        kept = {"data": os.path.join(self.folder.name, "messages.db")} if "data" in settings_of(server) else {}
+        kept = {"data": os.path.join(self.folder.name, "messages.db")} if "data" in [field.name for field in settings_of(server)] else {}
         return server(**kept)
 
     def chosen(self) -> NamedClient:
@@ -116,7 +115,7 @@ class Playground:
 
     async def subscribe(self) -> None:
         seen = self.last_seen.value.strip()
-        fields = ({"last_seen": number(seen)} if seen else {}) | ({"ack": True} if self.acknowledges.value else {})
+        fields = ({"last_seen": int_or_text(seen)} if seen else {}) | ({"ack": True} if self.acknowledges.value else {})
         await self.command({"command": "subscribe", "topic": self.topic.value, **fields})
 
     async def unsubscribe(self) -> None:
@@ -128,37 +127,33 @@ class Playground:
         )
 
     async def acknowledge(self) -> None:
-        await self.command({"command": "ack", "topic": self.topic.value, "index": number(self.index.value.strip())})
+        await self.command({"command": "ack", "topic": self.topic.value, "index": int_or_text(self.index.value.strip())})
 
     async def command(self, command: dict[str, Any]) -> None:
         client = self.chosen()
         before = len(client.heard)
         await client.ask(command)
         for answer in client.heard[before:]:
-            if "command" not in answer and not answer.get("success"):
+            if kind_of(answer) == "error" or not answer.get("success", True):
                 raise rejection(answer)
 
     def refresh(self) -> None:
-        """Show the clients, the diagram, and what the server keeps."""
+        """Show the clients, and the diagram."""
         kept, names = self.client.value, list(self.lab.clients)
         self.client.options = names
         self.client.value = kept if kept in names else next(iter(names), None)
         self.picture.value = self.lab.diagram().svg().encode()
-        lines = [f"{name}: {self.shown(name)}" for name in STATE if hasattr(self.lab.server, name)]
+
+    def show_state(self, state: State) -> None:
+        """Show what the server knows: only of what there is something to tell."""
+        about = {"subscribers": state.subscribers, "messages": state.messages, "sent": state.sent}
+        lines = [f"{name}: {told}" for name, told in about.items() if told]
         self.state.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
-
-    def shown(self, name: str) -> str:
-        """Part of the server's state, with names for clients."""
-
-        def named(kept: Any) -> Any:
-            if isinstance(kept, int):
-                return kept
-            return [entry if isinstance(entry, dict) else self.name_of(entry) for entry in kept]
-
-        return str({topic: named(kept) for topic, kept in getattr(self.lab.server, name).items()})
-
-    def name_of(self, client: Any) -> str:
-        return client.name if client.name in self.lab.clients else "(gone)"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         return {**self.panel._repr_mimebundle_(**options), "text/plain": "<playground>"}
+
+
+def int_or_text(text: str) -> int | str:
+    """The number that a text spells; any other text as it is, for the server to reject."""
+    return int(text) if text.removeprefix("-").isdecimal() else text

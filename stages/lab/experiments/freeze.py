@@ -1,6 +1,6 @@
 """The article's read loop, in a server that only echoes: one client that just leaves freezes it.
 
-    $ python -m stages.lab.freeze
+    $ python -m stages.lab.experiments.freeze
 
 Article: the `while` loop of `handle_client`, from Delivery to Last seen semantics.
 """

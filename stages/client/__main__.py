@@ -15,8 +15,10 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 
-from stages import arguments, wire
-from stages.client import Client, follow
+from stages import wire
+from stages.client import Client
+from stages.client.follow import follow
+from stages.settings import Parser
 
 VERBS = ("help", "subscribe", "unsubscribe", "send", "one", "work", "ack")
 SHORT_FORMS = (
@@ -25,26 +27,26 @@ SHORT_FORMS = (
 )
 
 
-def spelled_out(line: str) -> wire.Command | None:
+def expand_shorthand(line: str) -> wire.Command | None:
     """The command that a short form means, if the line is one."""
     match line.split(maxsplit=2):
         case ["subscribe" | "unsubscribe" as verb, topic]:
             return {"command": verb, "topic": topic}
         case ["subscribe", topic, last_seen]:
-            return {"command": "subscribe", "topic": topic, "last_seen": number(last_seen)}
+            return {"command": "subscribe", "topic": topic, "last_seen": int_or_text(last_seen)}
         case ["send" | "one" as verb, topic, msg]:
             return {"command": "send", "topic": topic, "msg": msg, "delivery": "one" if verb == "one" else "all"}
         case ["work", topic]:
             return {"command": "subscribe", "topic": topic, "ack": True}
         case ["work", topic, prefetch]:
-            return {"command": "subscribe", "topic": topic, "ack": True, "prefetch": number(prefetch)}
+            return {"command": "subscribe", "topic": topic, "ack": True, "prefetch": int_or_text(prefetch)}
         case ["ack", topic, index]:
-            return {"command": "ack", "topic": topic, "index": number(index)}
+            return {"command": "ack", "topic": topic, "index": int_or_text(index)}
     return None
 
 
-def number(text: str) -> int | str:
-    """The number that a text spells; any other text as it is, for the server to complain of."""
+def int_or_text(text: str) -> int | str:
+    """The number that a text spells; any other text as it is, for the server to reject."""
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
@@ -107,7 +109,7 @@ async def send_typed(client: Client) -> None:
         async for line in typed_lines():
             if line.strip() == "quit":
                 break
-            if command := spelled_out(line):
+            if command := expand_shorthand(line):
                 # With an id, an answer that refuses tells why; and the line itself is a good one.
                 client.writer.write(client.encode({**command, "id": line} if client.speaks_json else command))
             elif line.partition(" ")[0] in VERBS:
@@ -118,9 +120,8 @@ async def send_typed(client: Client) -> None:
         client.writer.write(b"quit\n")
 
 
-def main() -> None:
-    """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send TOPIC [TEXT]]`."""
-    parser = arguments.Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
+def parser() -> Parser:
+    parser = Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
     parser.add_argument("port", type=int)
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
     actions = parser.add_subparsers(prog="stages.client")
@@ -134,10 +135,16 @@ def main() -> None:
     sending.add_argument("text", nargs="?")
     sending.add_argument("--delivery", choices=["all", "one"], default="all", help="default: %(default)s")
     sending.set_defaults(action=send)
-    chosen = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send TOPIC [TEXT]]`."""
+    arguments = parser()
+    chosen = vars(arguments.parse_args())
     action = chosen.pop("action")
     if not 0 < chosen["port"] < 2**16:
-        parser.error(f"port must be 1 to 65535: got {chosen['port']}")
+        arguments.error(f"port must be 1 to 65535: got {chosen['port']}")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         asyncio.run(action(**chosen))
@@ -147,8 +154,12 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except wire.Error as problem:
-        parser.exit(1, f"{parser.prog}: {problem}\n")
+        arguments.exit(1, f"{arguments.prog}: {problem}\n")
     except UnicodeDecodeError:
-        parser.error("standard input is not UTF-8")
-    except (OSError, EOFError, ValueError) as problem:
-        parser.error(f"cannot reach {chosen['host']}:{chosen['port']}: {problem}")
+        arguments.error("standard input is not UTF-8")
+    except (OSError, EOFError) as problem:
+        arguments.error(f"cannot reach {chosen['host']}:{chosen['port']}: {str(problem) or 'it does not answer'}")
+
+
+if __name__ == "__main__":
+    main()

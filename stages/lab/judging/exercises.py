@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
-from stages.lab.lab import Lab
+from stages.lab.workbench.lab import Lab
 
 
 class Claim(NamedTuple):

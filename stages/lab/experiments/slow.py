@@ -1,6 +1,6 @@
 """Ways to treat a slow reader, and one experiment that shows how each of them fails.
 
-    $ python -m stages.lab.slow
+    $ python -m stages.lab.experiments.slow
 
 As a program, it measures what the stages before and with `slow_consumers` keep in memory for a reader that is stuck.
 """
@@ -8,6 +8,7 @@ As a program, it measures what the stages before and with `slow_consumers` keep 
 import asyncio
 import io
 import json
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,61 +19,74 @@ from tqdm import tqdm
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
+from stages.beyond.broker import Client as Number
+from stages.beyond.outbox import Line, Outbox
 from stages.client import Client
-from stages.lab import crash
-from stages.lab.background import Background
+from stages.connection import Connection
+from stages.lab.experiments import crash
+from stages.lab.workbench.background import HOST, Background
 
 
 class BlockForEver(slow_consumers.Server):
     """The sender waits until everybody has caught up."""
 
-    async def make_room(self, client: Any) -> None:
-        await self.drained(client)
+    async def wait_for(self, client: Number, lines: int) -> None:
+        await self.outboxes[client].empty()
 
 
-class DropTheOldest(BlockForEver):
+class DropTheOldest(slow_consumers.Server):
     """What does not fit is thrown away, the oldest first."""
 
-    def deliver(self, message: wire.Command, recipients: Any) -> None:
-        super().deliver(message, recipients)
-        self.held_up.clear()
-        for late in self.late.values():
-            while len(late.messages) > 8:
-                late.messages.popleft()
+    def connected(self, client: Number, connection: Connection) -> None:
+        super().connected(client, connection)
+        self.outboxes[client] = Forgetful(connection, self.high_water)
+
+    async def wait_for(self, client: Number, lines: int) -> None:
+        pass
+
+
+class Forgetful(Outbox):
+    """Keeps eight lines that do not fit, and no more."""
+
+    def put(self, lines: Iterable[Line]) -> None:
+        super().put(lines)
+        while len(self.pending) > 8:
+            self.pending.popleft()
 
 
 class DisconnectAtOnce(slow_consumers.Server):
-    """Who has too much unsent has to go, without a second's grace."""
+    """A client that has too much unsent has to go, without a second's grace."""
 
-    async def make_room(self, client: Any) -> None:
-        raise TimeoutError
+    async def wait_for(self, client: Number, lines: int) -> None:
+        await self.disconnect_slow(client)
 
 
 MESSAGES, LENGTH = 128, 2**17
 """16 MB: more than the operating system keeps for us on the way."""
 
 
-async def try_out(server: replies.Server) -> dict[str, str]:
+async def run_experiment(server: replies.Server) -> dict[str, str]:
     """Send messages to a reader that is busy just when they come, and to one that is stuck for ever."""
     background = Background(server)
     async with AsyncExitStack() as stack:
         stack.callback(background.stop)
         sender, busy, stuck = [
-            await stack.enter_async_context(await Client.connect(background.port, "127.0.0.1")) for _ in range(3)
+            await stack.enter_async_context(await Client.connect(background.port, HOST, speak="json")) for _ in range(3)
         ]
         for reader in (busy, stuck):
             await reader.subscribe("foo", cache=False)
             transport_of(reader).pause_reading()
-        sending = asyncio.create_task(send(sender))
-        await until_it_stalls(sending, sender)
+        answered: list[int] = []
+        sending = asyncio.create_task(send(sender, answered))
+        await wait_for_stall(sending, answered)
         transport_of(busy).resume_reading()
         reading = asyncio.create_task(read(busy))
         await asyncio.wait([sending, reading], timeout=2)
-        kept = max((transport_of(client).get_write_buffer_size() for client in server.topics.get("foo", ())), default=0)
+        unsent = await background.call(lambda: max((each.size for each in server.connections.values()), default=0))
         outcome = {
             "the sender": "gets through" if sending.done() else "is stuck, too",
             "the busy reader": reading.result() if reading.done() else "never gets the rest",
-            "memory for the stuck one": "all that was sent" if kept > MESSAGES * LENGTH / 4 else "limited",
+            "memory for the stuck one": "all that was sent" if unsent > MESSAGES * LENGTH / 4 else "limited",
         }
         sending.cancel()
         reading.cancel()
@@ -85,15 +99,17 @@ def transport_of(client: Any) -> Any:
     return client.writer.transport
 
 
-async def send(client: Client) -> None:
+async def send(client: Client, answered: list[int]) -> None:
     for number in range(MESSAGES):
         await client.send("foo", f"{number} ".ljust(LENGTH, "x"))
+        answered.append(number)
 
 
-async def until_it_stalls(sending: asyncio.Task[None], client: Client) -> None:
+async def wait_for_stall(sending: asyncio.Task[None], answered: list[int]) -> None:
     """Wait until all is sent, or until nothing more was for a fifth of a second."""
-    sent = None
-    while sent != (sent := repr(client.numbers)) and not sending.done():
+    before = -1
+    while before != len(answered) and not sending.done():
+        before = len(answered)
         await asyncio.wait([sending], timeout=0.2)
 
 

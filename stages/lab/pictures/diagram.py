@@ -7,8 +7,8 @@ so that the same traffic always gives the same bytes.
 from collections.abc import Iterator
 from typing import Any
 
-from stages.lab.drawing import CacheRow, Drawing
-from stages.lab.record import Caches, Step, message_text, printable, shortened
+from stages.lab.pictures.drawing import CacheRow, Drawing
+from stages.lab.workbench.record import Messages, Step, message_text, printable, shortened
 
 CHIPS = 4  # of a longer cache, only the last ones are shown
 
@@ -17,12 +17,12 @@ class Diagram:
     """The steps from number `first` on; `print` it for the text twin."""
 
     def __init__(self, steps: list[Step], first: int = 0) -> None:
-        before = steps[first - 1].caches if first else {}
+        before = steps[first - 1].kept if first else {}
         self.connected = connected_after(steps[:first])
         self.steps = list(steps[first:])
         self.changes = [
-            list(cache_changes(old, step.caches))
-            for old, step in zip([before, *[step.caches for step in self.steps]], self.steps, strict=False)
+            list(cache_changes(old, step.kept))
+            for old, step in zip([before, *[step.kept for step in self.steps]], self.steps, strict=False)
         ]
         arrivals = [step.who for step in self.steps if step.kind == "connect"]
         addressed = [arrow.who for step in self.steps for arrow in step.arrows]
@@ -62,7 +62,7 @@ def connected_after(steps: list[Step]) -> list[str]:
     return list(connected)
 
 
-def cache_changes(before: Caches, after: Caches) -> Iterator[CacheRow]:
+def cache_changes(before: Messages, after: Messages) -> Iterator[CacheRow]:
     """Each topic whose cache has changed, with its messages: kept (chip), new and dropped (old)."""
     for topic, cache in after.items():
         old = before.get(topic, [])

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from stages.lab.exercises import Claim, Claims, texts
-from stages.lab.lab import Lab, NamedClient
+from stages.lab.judging.exercises import Claim, Claims, texts
+from stages.lab.workbench.lab import Lab, NamedClient
 
 
 def without_success(answer: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,6 @@ class Server:
         self.process.kill()
         self.process.communicate()
 
-    def again(self) -> "Server":
+    def restarted(self) -> "Server":
         """Another process, with the same file."""
         return Server(self.stage, *self.settings)

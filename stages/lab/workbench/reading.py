@@ -28,7 +28,7 @@ def show(thing: Any) -> Text:
     return Text(f"```python\n{source}\n```", source)
 
 
-def steps(server: type) -> Text:
+def overview(server: type) -> Text:
     """A whole server at a glance: a row for each method, a column for its class and for each one that it extends.
 
     A cell says whether the stage `defines` the method, `extends` it (calls the one before) or `replaces` it.

@@ -11,19 +11,19 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, Protocol, Self, TypeVar
 
 from stages import serve, wire
-from stages.client import LONGEST, Client, decode
-from stages.lab.diagram import Diagram
-from stages.lab.record import Arrow, Caches, Step, command_text, message_text, shortened
+from stages.client.conversation import MAX_LINE, Line, Verbs, decode, kind_of
+from stages.connection import Connection
+from stages.lab.pictures.diagram import Diagram
+from stages.lab.workbench.record import Arrow, Step, command_text, message_text, shortened
+from stages.lab.workbench.state import State, state_of
 
 T = TypeVar("T")
+ConnectionFactory = Callable[[asyncio.StreamWriter], Connection]
 
-PATIENCE = 2
+TIMEOUT = 2
 """Seconds that a client waits for the server."""
 
 PING = re.compile(rb"lab-ping-\d+")
@@ -35,49 +35,54 @@ class Running(Protocol):
     """How a server runs and is reached: behind this, notebooks can do without threads and sockets."""
 
     async def connect(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
+    async def call(self, function: Callable[[], T]) -> T: ...
     def reset(self, writer: asyncio.StreamWriter) -> None: ...
     def stop(self) -> None: ...
 
 
-@dataclass(eq=False)
-class Tap:
+class Tap(Connection):
     """The server's side of a connection: records what the queue writes to the client."""
 
-    client: wire.Client
-    lab: "Lab"
-    name: str = "?"
-    pinged: bytes = b""
-    gone: Future[None] = field(default_factory=Future)
+    def __init__(self, writer: asyncio.StreamWriter, lab: "Lab") -> None:
+        super().__init__(writer)
+        self.lab = lab
+        self.name = "?"
+        self.pinged = b""
+        self.gone: Future[None] = Future()
+
+    def __str__(self) -> str:
+        return "(gone)" if self.gone.done() else self.name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
 
     def write(self, data: bytes) -> None:
-        if ping := PING.search(data):
-            self.pinged = ping[0]
-        elif self.lab.steps:
-            self.record(decode(data), self.lab.steps[-1])
-        self.client.write(data)
+        for line in data.splitlines():
+            if ping := PING.search(line):
+                self.pinged = ping[0]
+            elif self.lab.steps:
+                self.record(decode(line), self.lab.steps[-1])
+        super().write(data)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)  # since `slow_consumers` a server asks more of a client
-
-    def record(self, message: wire.Command, cause: Step) -> None:
-        if message.get("success") is True and cause.who == self.name:
-            cause.answer = "✓" + "".join(f" {name}={value}" for name, value in message.items() if name == "missed")
+    def record(self, line: Line, cause: Step) -> None:
+        if line.get("success") is True and cause.who == self.name:
+            cause.answer = "✓" + "".join(f" {name}={value}" for name, value in line.items() if name == "missed")
         else:
-            cause.arrows.append(self.arrow(message, cause))
+            cause.arrows.append(self.arrow(line, cause))
 
-    def arrow(self, message: wire.Command, cause: Step) -> Arrow:
-        if "command" not in message and ("error" in message or "reason" in message):
-            problem = message.get("detail") or message.get("error") or message["reason"]
+    def arrow(self, line: Line, cause: Step) -> Arrow:
+        if kind_of(line) != "message":
+            problem = line.get("detail") or line.get("error") or line.get("reason", line)
             return Arrow("error", self.name, shortened(str(problem)))
         replayed = cause.kind == "subscribe" and cause.who == self.name
         kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
-        return Arrow(kind, self.name, message_text(message))
+        return Arrow(kind, self.name, message_text(line))
 
 
 class Lab:
     """A running server to experiment with."""
 
-    def __init__(self, server: serve.Handler, run: Callable[[serve.Handler], Running]) -> None:
+    def __init__(self, server: serve.Handler, run: Callable[[serve.Handler, ConnectionFactory], Running]) -> None:
         self.server = server
         self.run = run
         self.clients: dict[str, NamedClient] = {}
@@ -86,15 +91,17 @@ class Lab:
         self.faults: list[Exception] = []
         self.numbers = itertools.count()
         self.busy = asyncio.Lock()
-        self.background = run(self)
+        self.background = run(self, self.tap)
 
     def __repr__(self) -> str:
         return f"<lab with {', '.join(self.clients) or 'no clients'}>"
 
-    async def handle_client(self, reader: asyncio.StreamReader, client: wire.Client) -> None:
-        """Let the server handle the client, with a tap on the line. Runs in the server's thread."""
-        tap = Tap(client, self)
-        self.taps.append(tap)
+    def tap(self, writer: asyncio.StreamWriter) -> Tap:
+        self.taps.append(Tap(writer, self))
+        return self.taps[-1]
+
+    async def handle_client(self, reader: asyncio.StreamReader, tap: Tap) -> None:
+        """Let the server handle a client. Runs in the server's thread."""
         try:
             await self.server.handle_client(reader, tap)
         except Exception as fault:  # a bug in a learner's class belongs in the learner's cell
@@ -114,12 +121,12 @@ class Lab:
         """Connect a client. Raises ValueError if there is one of that name."""
         if name in self.clients:
             raise ValueError(f"there is a client {name!r} already: expected another name")
-        client = NamedClient(*await self.background.connect(LONGEST), name, self)
+        client = NamedClient(*await self.background.connect(MAX_LINE), name, self)
         self.clients[name] = client
         try:
             async with self.step("connect", "connects", by=client):
                 ping = await client.settle()
-                client.tap = next(tap for tap in self.taps if tap.pinged == ping)
+                client.tap = self.tap_that_was_sent(ping)
                 client.tap.name = name
         except BaseException:
             client.writer.close()
@@ -136,11 +143,21 @@ class Lab:
             step = self.steps[-1]
             yield
             await asyncio.gather(*[client.settle() for client in list(self.clients.values())])
-            caches = kept(self.server)
+            kept = (await self.state()).messages
             for caused in self.steps[self.steps.index(step) :]:  # a disconnection may have followed
-                caused.caches = caches
+                caused.kept = kept
             if self.faults:
                 raise self.faults.pop()
+
+    def tap_that_was_sent(self, ping: bytes) -> Tap:
+        for tap in self.taps:
+            if tap.pinged == ping:
+                return tap
+        raise self.faults.pop() if self.faults else ConnectionError("the server has closed the connection")
+
+    async def state(self) -> State:
+        """What the server knows now."""
+        return await self.background.call(lambda: state_of(self.server))
 
     def diagram(self, last: int | None = None) -> Diagram:
         """Draw what went over the wire: everything, or only the `last` so many steps."""
@@ -151,7 +168,7 @@ class Lab:
         self.steps += [Step("leave", name, "is disconnected") for name in self.clients]
         self.stop()
         self.server = server
-        self.background = self.run(self)
+        self.background = self.run(self, self.tap)
 
     def stop(self) -> None:
         """Close all connections and stop the server. Doing it twice does no harm."""
@@ -167,34 +184,26 @@ class Lab:
         self.stop()
 
 
-def kept(server: Any) -> Caches:
-    """The messages that a server keeps: in its caches, come back from workers that are gone, and with workers."""
-    caches = {topic: list(cache) for topic, cache in getattr(server, "caches", {}).items()}
-    for topic, returned in getattr(server, "returned", {}).items():
-        caches[topic] = sorted([*returned, *caches.get(topic, [])], key=itemgetter("index"))
-    for client, shares in getattr(server, "shares", {}).items():
-        for topic, share in shares.items():
-            caches[f"{topic} with {client.name}"] = [message for message, _ in share.held.values()]
-    return deepcopy(caches)
-
-
-class NamedClient(Client):
-    """A client with a name, whose traffic the lab records. Its commands give their answers, also those that refuse."""
+class NamedClient(Verbs):
+    """A client with a name, whose traffic the lab records. Its commands return their answers, also those that refuse."""
 
     tap: Tap
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, lab: Lab) -> None:
-        super().__init__(reader, writer, speaks_json=False)  # `settle` finds out
+        self.reader = reader
+        self.writer = writer
+        self.reading = asyncio.Lock()
+        self.numbers = itertools.count()
         self.name = name
         self.lab = lab
-        self.heard: list[wire.Command] = []  # every line, also answers
+        self.heard: list[Line] = []  # every line, also answers
         self.unanswered: set[bytes] = set()  # pings
         self.given = 0  # how many messages `receive` has given out
 
     def __repr__(self) -> str:
         return f"<client {self.name}>"
 
-    async def ask(self, command: wire.Command) -> wire.Command:
+    async def ask(self, command: wire.Command) -> Line:
         if not self.speaks_json:
             await self.write(command)
             return {}
@@ -208,11 +217,11 @@ class NamedClient(Client):
     async def write(self, command: wire.Command) -> None:
         await self.raw(self.encode(command).decode())
 
-    async def raw(self, line: str) -> list[wire.Command]:
-        """Send a line as it is typed; gives what this client receives in answer."""
+    async def raw(self, line: str) -> list[Line]:
+        """Send a line as it is typed; returns what this client receives in answer."""
         return await self.say(line, line)
 
-    async def say(self, line: str, shown: str) -> list[wire.Command]:
+    async def say(self, line: str, shown: str) -> list[Line]:
         before = len(self.heard)
         async with self.lab.step(*command_text(shown.rstrip("\n")), by=self):
             self.writer.write(line.rstrip("\n").encode(errors="surrogateescape") + b"\n")
@@ -220,10 +229,10 @@ class NamedClient(Client):
         return self.heard[before:]
 
     @property
-    def messages(self) -> list[wire.Command]:
+    def messages(self) -> list[Line]:
         return [line for line in self.heard if "success" not in line]
 
-    async def receive(self) -> wire.Command:
+    async def receive(self) -> Line:
         """The next message. Raises TimeoutError if none comes within 2 seconds, ConnectionError if none can."""
         while self.given == len(self.messages):
             self.check_connected()
@@ -231,14 +240,14 @@ class NamedClient(Client):
         self.given += 1
         return self.messages[self.given - 1]
 
-    async def received(self) -> list[wire.Command]:
+    async def received(self) -> list[Line]:
         """All messages so far, oldest first."""
         await self.settle()
         self.given = len(self.messages)
         return self.messages
 
     async def close(self) -> None:
-        """Leave: close the connection, and wait until the server has noticed. Who has left already is left alone."""
+        """Leave: close the connection, and wait until the server has noticed. A client that has left already is left alone."""
         if self.connected:
             await self.leave("leaves", self.writer.close)
 
@@ -282,9 +291,9 @@ class NamedClient(Client):
 
     async def patiently(self, event: Awaitable[T], what: str) -> T:
         try:
-            return await asyncio.wait_for(event, PATIENCE)
+            return await asyncio.wait_for(event, TIMEOUT)
         except TimeoutError:
-            raise TimeoutError(f"{self.name} has waited {PATIENCE} seconds for {what}: none came") from None
+            raise TimeoutError(f"{self.name} has waited {TIMEOUT} seconds for {what}: none came") from None
 
     @property
     def connected(self) -> bool:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages import wire
-from stages.client import decode
+from stages.client.conversation import decode
 
-Caches = dict[str, list[dict[str, Any]]]
+Messages = dict[str, list[dict[str, Any]]]
+"""Messages that a server keeps, by topic; or by topic and worker, as in "jobs with alice"."""
 
 LONGEST_TEXT, LONGEST_MSG = 48, 24  # characters shown
 
@@ -56,7 +57,7 @@ class Step:
     who: str
     text: str
     arrows: list[Arrow] = field(default_factory=list)
-    caches: Caches = field(default_factory=dict)
+    kept: Messages = field(default_factory=dict)
     answer: str = ""  # of a server that tells success
 
     @property

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from stages import STAGES, arguments, serve
-from stages.lab.background import launch
-from stages.lab.exercises import EXERCISES, Claim
-from stages.lab.exercises_beyond import BEYOND
-from stages.lab.reading import Text
-from stages.lab.record import shortened
+from stages import STAGES, serve
+from stages.lab.workbench.background import launch
+from stages.lab.judging.exercises import EXERCISES, Claim
+from stages.lab.judging.exercises_beyond import BEYOND
+from stages.lab.workbench.reading import Text
+from stages.lab.workbench.record import shortened
+from stages.settings import trial_settings
 
 SCENARIOS = EXERCISES | BEYOND
-TESTS = Path(__file__).parents[2] / "tests"
+TESTS = Path(__file__).parents[3] / "tests"
 
 
 async def check(server: type[serve.Handler], exercise: str | None = None, *, until: str | None = None) -> Text:
@@ -39,7 +40,7 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
-    with TemporaryDirectory() as folder, launch(server(**arguments.trial_settings(server, folder))) as lab:
+    with TemporaryDirectory() as folder, launch(server(**trial_settings(server, folder))) as lab:
         try:
             return [claim async for claim in SCENARIOS[exercise](lab)]
         except Exception as problem:
@@ -63,10 +64,10 @@ class Judge:
             self.claims.append(Claim(text, *expected_and_got(str(report.longrepr)) if report.failed else (None, None)))
 
 
-def expected_and_got(told: str) -> tuple[str, str]:
+def expected_and_got(report: str) -> tuple[str, str]:
     """What the tests tell of a failure: "expected …" and "received …" on two lines, or "expected …, got …" on one."""
-    found = re.search(r"^expected\s+(.*?)(?:\nreceived\s+|, got |, but )(.*)", told, re.MULTILINE)
-    expected, got = found.groups() if found else ("that it holds", told.splitlines()[-2].strip())
+    found = re.search(r"^expected\s+(.*?)(?:\nreceived\s+|, got |, but )(.*)", report, re.MULTILINE)
+    expected, got = found.groups() if found else ("that it holds", report.splitlines()[-2].strip())
     return shortened(expected, 100), shortened(got, 100)
 
 
@@ -98,8 +99,8 @@ def verdict(claims: list[Claim]) -> Text:
     """A line for each claim, and whether all is as it should be."""
     lines = []
     for text, expected, got in claims:
-        told = f"expected `{without_backticks(expected)}`, got `{without_backticks(got)}`"
-        lines.append(f"✓ {text}" if expected == got else f"✗ {text}: {told}")
+        difference = f"expected `{without_backticks(expected)}`, got `{without_backticks(got)}`"
+        lines.append(f"✓ {text}" if expected == got else f"✗ {text}: {difference}")
     end = "solved" if all(line.startswith("✓") for line in lines) else "not yet"
     plain = "\n".join([*lines, end])
     return Text("\n".join([*[f"- {line}" for line in lines], "", f"**{end}**"]), plain.replace("`", ""))

@@ -5,10 +5,15 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from stages import serve
-from stages.lab.lab import Lab
+from stages.connection import Connection
+from stages.lab.workbench.lab import ConnectionFactory, Lab
+
+T = TypeVar("T")
 
 HOST = "127.0.0.1"
 
@@ -16,8 +21,9 @@ HOST = "127.0.0.1"
 class Background:
     """A server on a free port, in a thread with an event loop of its own."""
 
-    def __init__(self, handler: serve.Handler) -> None:
+    def __init__(self, handler: serve.Handler, connection: ConnectionFactory = Connection) -> None:
         self.handler = handler
+        self.connection = connection
         self.started: Future[int] = Future()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.serve()), daemon=True)
         self.thread.start()
@@ -27,7 +33,7 @@ class Background:
         self.loop = asyncio.get_running_loop()
         self.stopping = asyncio.Event()
         try:
-            async with serve.listening(self.handler, HOST, 0) as port:
+            async with serve.listening(self.handler, HOST, 0, self.connection) as port:
                 self.started.set_result(port)
                 await self.stopping.wait()
         except Exception as problem:
@@ -35,6 +41,14 @@ class Background:
 
     async def connect(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(HOST, self.port, limit=limit)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call a function in the server's loop, where nothing else happens meanwhile."""
+
+        async def call() -> T:
+            return function()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self.loop))
 
     def reset(self, writer: asyncio.StreamWriter) -> None:
         """Close the connection at once: with no time to linger, the system sends a TCP reset."""

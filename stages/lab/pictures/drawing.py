@@ -4,7 +4,7 @@ import unicodedata
 from html import escape
 from itertools import groupby
 
-from stages.lab.record import Arrow, Step
+from stages.lab.workbench.record import Arrow, Step
 
 CacheRow = tuple[str, list[tuple[str, str]]]
 """A topic, and the messages in its cache: kind (new, old, chip) and text of each."""

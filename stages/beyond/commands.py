@@ -1,0 +1,114 @@
+r"""The JSON wire as types: bytes <-> commands, answers and messages; and the reasons for which a server refuses.
+
+    b'{"command": "subscribe", "topic": "foo"}'  ->  Subscribe(topic="foo")
+    {"success": True}                            ->  b'{"success":true}\r\n'
+
+Source: the author's own next step, *Writing a simple Python async message queue server, Part III*.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+LIMIT = 2**20
+"""The longest line accepted, in bytes."""
+
+NOT_UTF8 = "Could not decode input as UTF-8"
+NOT_JSON = "Could not parse json"  # also for a line that is too long: only its beginning was kept
+MALFORMED = "Malformed json message"
+FULL = "Full"
+NOTHING_TO_ACKNOWLEDGE = "Nothing to acknowledge"
+# A server that ends a connection says why, too: see `stages.connection`.
+
+TopicName = Annotated[str, Meta(max_length=255)]
+Id = str | int | UnsetType
+
+
+class Command(Struct, kw_only=True, tag_field="command", forbid_unknown_fields=True, gc=False):
+    """What every command has. An `id` comes back in the answer, then with the `detail` of what is wrong."""
+
+    topic: TopicName
+    id: Id = UNSET
+
+
+class Subscribe(Command, tag="subscribe"):
+    last_seen: int | UnsetType = UNSET
+    cache: bool = True
+
+
+class Unsubscribe(Command, tag="unsubscribe"):
+    pass
+
+
+class Send(Command, tag="send"):
+    msg: str
+    delivery: Literal["all", "one"]
+    cache: bool | UnsetType = UNSET
+
+
+class Message(Struct, kw_only=True, tag_field="command", tag="send", frozen=True, omit_defaults=True, gc=False):
+    """What a subscriber receives: what the sender sent, numbered."""
+
+    topic: str
+    msg: str
+    delivery: Literal["all", "one"]
+    cache: bool | UnsetType = UNSET
+    index: int
+    redelivered: bool = False
+
+
+Answer = dict[str, Any]
+"""What a command is answered with: `success`, true or false; then `reason`, `detail`, `missed`, and the `id`."""
+
+
+class Rejected(ValueError):
+    """A line is no command. `id` is the one to answer it with, if it has one."""
+
+    def __init__(self, reason: str, detail: str = "", id: Id = UNSET) -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+        self.detail = detail
+        self.id = id
+
+
+def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:
+    """Turn a line into one of the commands that `decoder` knows. Raises `Rejected`."""
+    if len(line) > LIMIT:
+        raise Rejected(NOT_JSON)
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decode_slowly(line, decoder.type)
+
+
+def decode_slowly(line: bytes, commands: Any) -> Command:
+    """Find out what is wrong with a line. A text with half a surrogate pair, which only Python's own
+    decoder takes, is not wrong."""
+    try:
+        found = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise Rejected(NOT_UTF8) from None
+    except (ValueError, RecursionError):
+        raise Rejected(NOT_JSON) from None
+    try:
+        command: Command = msgspec.convert(found, commands)
+        return command
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    except UnicodeEncodeError:
+        problem = "A lone surrogate in a field that must be valid Unicode"
+    id = found.get("id") if isinstance(found, dict) else None
+    raise Rejected(MALFORMED, problem, id if type(id) in (str, int) else UNSET)
+
+
+encoder = msgspec.json.Encoder()
+
+
+def encode(what: Message | Answer) -> bytes:
+    """Turn a message or an answer into the line that spells it."""
+    try:
+        return encoder.encode(what) + b"\r\n"
+    except UnicodeEncodeError:  # half a surrogate pair: Python's own encoder escapes it
+        return f"{json.dumps(msgspec.to_builtins(what))}\r\n".encode()

@@ -1,0 +1,136 @@
+"""The lines that a client is still to be sent.
+
+Up to the high-water mark they are with the connection, on their way; the rest is pending here, in order, and
+messages are not encoded before it is their turn. Field's words: high-water mark, pending, backpressure.
+
+Source: asyncio's flow control (`set_write_buffer_limits`, `drain`), one level up.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+
+from stages.beyond import commands
+from stages.beyond.commands import Answer, Message
+
+Line = bytes | Message | Answer
+
+
+class Sink(Protocol):
+    """What an outbox asks of a connection (see `stages.connection.Connection`)."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def closing(self) -> bool: ...
+    def write(self, data: bytes, /) -> None: ...
+    def limit(self, high_water: int, /) -> None: ...
+    async def drained(self) -> None: ...
+    def end(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Outbox:
+    """Passes lines on to a connection as long as that has at most `high_water` bytes unsent."""
+
+    def __init__(self, connection: Sink, high_water: int) -> None:
+        self.connection = connection
+        self.high_water = high_water
+        self.pending: deque[Line] = deque()
+        self.passed_on = 0  # lines that were pending
+        self.reserved = 0  # how many must have been passed on before the last sender may go on
+        self.progress = asyncio.Event()
+        self.dismissed = False
+        self.task: asyncio.Task[None] | None = None
+        connection.limit(high_water)
+
+    def put(self, lines: Iterable[Line]) -> None:
+        if self.dismissed:
+            return
+        self.pending.extend(lines)
+        if not self.task:
+            self.pass_on()
+            if self.pending:
+                self.task = asyncio.create_task(self.catch_up())
+
+    def pass_on(self) -> None:
+        """Write pending lines until the high-water mark is reached."""
+        room = self.high_water - self.connection.size
+        while self.pending and room >= 0:
+            line = self.pending.popleft()
+            data = line if isinstance(line, bytes) else commands.encode(line)
+            self.connection.write(data)
+            room -= len(data)
+            self.passed_on += 1
+
+    async def catch_up(self) -> None:
+        """Pass pending lines on whenever the client has taken most of what it was sent."""
+        while self.pending and not self.connection.closing:
+            await self.connection.drained()
+            self.pass_on()
+            self.made_progress()
+        self.task = None
+        self.clear()
+
+    def made_progress(self) -> None:
+        self.progress.set()  # wakes all who wait
+        self.progress.clear()
+
+    def clear(self) -> None:
+        """Forget what is pending; nobody has to wait for it."""
+        self.pending.clear()
+        self.made_progress()
+
+    async def room(self, lines: int, timeout: float) -> None:
+        """Wait until as many lines have left as the caller, and all who wait already, have put here: so the backlog
+        can't grow. Raises TimeoutError if none leaves for `timeout` seconds."""
+        self.reserved = max(self.reserved, self.passed_on) + lines
+        mine = self.reserved
+        while self.pending and self.passed_on < mine:
+            before = self.passed_on
+            try:
+                async with asyncio.timeout(timeout):
+                    await self.progress.wait()
+            except TimeoutError:
+                await some_turns()
+                if self.pending and self.passed_on == before:
+                    raise
+
+    async def empty(self) -> None:
+        """Wait until nothing is pending, however long it takes."""
+        while self.pending:
+            await self.progress.wait()
+
+    def dismiss(self, last_line: Answer, timeout: float) -> None:
+        """Forget what is pending, say why, and close the connection. The client may still read what is on its way, for
+        `timeout` seconds; closing must not wait for one that never reads."""
+        if self.dismissed:
+            return
+        self.dismissed = True
+        self.clear()
+        self.connection.write(commands.encode(last_line))
+        self.connection.end()
+        asyncio.get_running_loop().call_later(timeout, self.connection.abort)
+
+    async def finish(self, timeout: float) -> None:
+        """Let the client take the rest, as long as it takes some of it within each `timeout`; else abort."""
+        self.connection.limit(1)
+        rest = (-1, -1)
+        while rest != (0, 0) and rest != (len(self.pending), self.connection.size):
+            rest = (len(self.pending), self.connection.size)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self.empty()
+                    await self.connection.drained()
+            await some_turns()
+        if rest != (0, 0):
+            self.connection.abort()
+
+
+async def some_turns() -> None:
+    """If this process was paused, by the system or by long work, all timers are due at once; what the sockets have
+    to say comes first."""
+    for _ in range(3):
+        await asyncio.sleep(0)

@@ -1,0 +1,136 @@
+"""Follow a topic across lost connections and restarts of the server.
+
+    async for message in follow(7777, "foo", last_seen=41):
+        print(message["index"], message["msg"])
+
+Article: Last seen semantics; Handling client disconnects.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable
+
+from stages import wire
+from stages.client import Client
+from stages.client.conversation import Line
+
+log = logging.getLogger("stages")
+
+REMEMBERED = 1000
+"""How many messages `follow` remembers, to tell whether it is still the same server."""
+
+END_OF_REPLAY = "end-of-replay"
+"""A command that no server knows: its rejection comes after the replay."""
+
+SILENCE = 10
+"""Seconds after which a server that owes us a line is given up."""
+
+Report = Callable[[str], object]
+
+
+async def follow(
+    port: int,
+    topic: str,
+    *,
+    host: str = "localhost",
+    last_seen: int = -1,
+    attempts: int | None = None,
+    longest_delay: float = 5.0,
+    report: Report = log.warning,
+) -> AsyncGenerator[Line, None]:
+    """Yield the messages of a topic in order, each exactly once, skipping none that is still cached, across reconnects.
+
+    After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with jitter, at most
+    `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each loss, and of a
+    server that has started over, whose indexes begin at 0 again: then all its messages are new. It is recognised by its
+    messages: a server with identical messages at the same indexes is assumed to be the same one.
+    Raises ConnectionError after the last attempt, and `wire.Error` if the server rejects the subscription or does not
+    number its messages (stage `last_seen` does).
+    """
+    history = History(last_seen)
+    failures = 0
+    while True:
+        try:
+            async with await Client.connect(port, host) as client:
+                messages = await replay(client, topic, history)
+                failures = 0
+                if history.is_of_another_server(messages):
+                    report(f"the server has started over: {topic} is at index {messages[-1]['index']} again")
+                    history = History(-1)
+                for message in history.add_new(messages):
+                    yield message
+                async for message in client:
+                    for new in history.add_new([require_index(message)]):
+                        yield new
+                raise EOFError("the server has closed the connection")
+        except (EOFError, OSError) as problem:
+            failures += 1
+            if attempts is not None and failures > attempts:
+                raise ConnectionError(f"no connection to {host}:{port} after {attempts} attempts: {problem}") from None
+            delay = min(longest_delay, 0.05 * 2 ** min(failures, 20)) * random.uniform(0.5, 1)
+            report(f"no connection to {host}:{port}, trying again in {delay:.1f} s ({problem})")
+            await asyncio.sleep(delay)
+
+
+async def replay(client: Client, topic: str, history: "History") -> list[Line]:
+    """Subscribe; returns the cached messages, from so far back that some we know are among them, if there are any."""
+    start = max(-1, history.last_seen - REMEMBERED)
+    messages = await subscribe(client, topic, start)
+    if start > -1 and not any(message["index"] in history.messages for message in messages):
+        earlier = await subscribe(client, topic, -1)
+        by_index = {message["index"]: message for message in [*earlier, *messages]}
+        messages = [by_index[index] for index in sorted(by_index)]
+    return messages
+
+
+async def subscribe(client: Client, topic: str, last_seen: int) -> list[Line]:
+    messages: list[Line] = []
+    async with asyncio.timeout(SILENCE):
+        await client.subscribe(topic, last_seen=last_seen)
+    await client.write({"command": END_OF_REPLAY, "id": END_OF_REPLAY})
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE):
+                messages.append(require_index(await client.receive()))
+        except wire.Error as rejection:
+            if END_OF_REPLAY in str(rejection):
+                return messages
+            raise
+
+
+def require_index(message: Line) -> Line:
+    if not isinstance(message.get("index"), int):
+        raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
+    return message
+
+
+class History:
+    """What `follow` has seen: the index it reached, and the last messages."""
+
+    def __init__(self, last_seen: int) -> None:
+        self.last_seen = last_seen
+        self.messages: dict[int, Line] = {}
+
+    def add_new(self, messages: Iterable[Line]) -> list[Line]:
+        """Take in messages; returns those that are new."""
+        new = [message for message in messages if self.is_new(message)]
+        for message in new:
+            self.last_seen = max(self.last_seen, message["index"])
+            self.messages[message["index"]] = message
+            if len(self.messages) > REMEMBERED:
+                del self.messages[min(self.messages)]
+        return new
+
+    def is_new(self, message: Line) -> bool:
+        """A `one` message is new whatever its index: it was delivered to us, and will be to nobody else."""
+        return message["index"] > self.last_seen or (
+            message.get("delivery") == "one" and message["index"] not in self.messages
+        )
+
+    def is_of_another_server(self, messages: list[Line]) -> bool:
+        """Whether a server with these cached messages cannot be the one we knew. One that redelivers a message for one
+        may well be: it says nothing."""
+        cached = [message for message in messages if message.get("delivery") != "one"]
+        known = [self.messages[m["index"]] == m for m in cached if m["index"] in self.messages]
+        return not all(known) or (not any(known) and bool(cached) and cached[-1]["index"] < self.last_seen)

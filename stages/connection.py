@@ -1,0 +1,109 @@
+"""What stands between a socket and a queue: lines come in, in turn with other clients; bytes go out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from stages import wire
+
+log = logging.getLogger("stages")
+
+CHUNK = 4096
+"""How many bytes of one client are handled before the others get a turn."""
+
+TOO_SLOW, NOT_STORED = "Too slow", "Could not store"
+CLOSE_REASONS = (TOO_SLOW, NOT_STORED)
+"""The reasons for which a server ends a connection."""
+
+
+async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks off."""
+    async for batch in read_batches(reader, wire.LIMIT, CHUNK):
+        for line in batch:
+            yield line
+
+
+async def read_batches(
+    reader: asyncio.StreamReader, limit: int, chunk: int
+) -> AsyncIterator[list[bytes]]:
+    """Yield such lines, all at once that have come: at most `chunk` bytes and the rest of a line before."""
+    lines, ended = wire.Lines(limit), False
+    with suppress(OSError):
+        while not ended:
+            data = await reader.read(chunk)
+            await asyncio.sleep(0)  # a turn for the others: a client that floods us must not starve them
+            batch = lines.feed(data)
+            log_received(batch)
+            said = [line for line in batch if line.strip() or len(line) > limit]
+            ended = not data
+            for number, line in enumerate(said):
+                if line.strip() == b"quit":
+                    del said[number:]
+                    ended = True
+                    break
+            if said:
+                yield said
+
+
+def log_received(lines: list[bytes]) -> None:
+    if log.isEnabledFor(logging.INFO):
+        texts = [line.decode(errors="backslashreplace").strip() for line in lines if line.strip()]
+        if texts:
+            # One record for all lines, since a record costs as much as a command; repr() makes
+            # control characters visible.
+            log.info("\n".join(f"Received: {repr(text)[1:-1]}" for text in texts))
+
+
+class Connection:
+    """A client that lines can be written to. They go out together, once a turn of the event loop:
+    a burst costs one system call."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.unsent = bytearray()
+
+    def write(self, data: bytes) -> None:
+        if not self.unsent:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self.unsent += data
+
+    def flush(self) -> None:
+        if not self.closing:  # what is sent to a client that is gone is lost
+            self.writer.write(self.unsent)
+        self.unsent = bytearray()  # a new buffer, since the transport may keep a reference to this one
+
+    @property
+    def size(self) -> int:
+        """How many of the bytes written the operating system has not taken yet."""
+        return len(self.unsent) + self.writer.transport.get_write_buffer_size()
+
+    @property
+    def closing(self) -> bool:
+        return self.writer.transport.is_closing()
+
+    def limit(self, high_water: int) -> None:
+        """Let `drained` wait whenever more than `high_water` bytes are unsent, until a quarter is left."""
+        self.writer.transport.set_write_buffer_limits(high=high_water)
+
+    async def drained(self) -> None:
+        """Wait until the client has room again, or is gone."""
+        self.flush()
+        with suppress(OSError):
+            await self.writer.drain()
+
+    def end(self) -> None:
+        """Send what is unsent, and close the connection then; don't wait for it."""
+        self.flush()
+        self.writer.close()
+
+    async def close(self) -> None:
+        """Send what is unsent, then close the connection."""
+        self.end()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+    def abort(self) -> None:
+        """Close the connection at once. Doing it to one that is closed does no harm."""
+        with suppress(AttributeError):  # asyncio's transports forget their loop once they are closed
+            self.writer.transport.abort()

@@ -1,0 +1,70 @@
+"""The settings of a stage: fields of its `Server`, a dataclass, each with its meaning; and the command
+line's flags made from them.
+
+    cache_length: int = setting(100, "messages kept of each topic", at_least=0)
+
+    $ python -m stages.caching 7777 --cache-length 1000
+
+Source: Python's `argparse`, made to complain in one line.
+"""
+
+import argparse
+import dataclasses
+import os
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T, meaning: str, *, at_least: float | None = None, more_than: float | None = None
+) -> T:
+    """A field of a dataclass: a setting with its default, its meaning (and unit), and its smallest value."""
+    about = {"meaning": meaning, "at_least": at_least, "more_than": more_than}
+    field: T = dataclasses.field(default=default, kw_only=True, metadata=about)
+    return field
+
+
+def settings_of(stage: type) -> list[dataclasses.Field[Any]]:
+    """The settings of a stage, earliest first."""
+    fields = dataclasses.fields(stage) if dataclasses.is_dataclass(stage) else ()
+    return [field for field in fields if "meaning" in field.metadata]
+
+
+def check(server: object) -> None:
+    """Raise ValueError if a setting of the server makes no sense."""
+    for field in settings_of(type(server)):
+        value, about = getattr(server, field.name), field.metadata
+        if about["at_least"] is not None and not value >= about["at_least"]:
+            raise ValueError(f"{field.name} must be at least {about['at_least']}: got {value}")
+        if about["more_than"] is not None and not value > about["more_than"]:
+            raise ValueError(f"{field.name} must be more than {about['more_than']}: got {value}")
+
+
+def trial_settings(stage: type, folder: str) -> dict[str, Any]:
+    """The settings under which tests and exercises try a stage: with the same random choices each time, and its file in
+    `folder`."""
+    known = {field.name for field in settings_of(stage)}
+    # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
+    durable = {"data": os.path.join(folder, "messages.db"), "cache_length": 100} if "data" in known else {}
+    return durable | ({"seed": 42} if "seed" in known else {})
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def add_settings(self, stage: type) -> None:
+        """Add a flag for each setting of a stage."""
+        for field in settings_of(stage):
+            kind = int if field.default is None else type(field.default)
+            default = "" if field.default is None else f" (default: {field.default})"
+            self.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=kind,
+                default=field.default,
+                metavar="FILE" if kind is str else "N",
+                help=field.metadata["meaning"].replace("%", "%%") + default,
+            )
