@@ -8,7 +8,8 @@ import pytest
 
 from stages import basic, disconnects, serve, wire
 from stages.beyond import acks, durable
-from stages.client import Client, follow
+from stages.client import Client
+from stages.client.follow import follow
 
 
 async def test_what_one_client_sends_another_receives() -> None:

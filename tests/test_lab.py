@@ -8,8 +8,11 @@ import pytest
 
 from stages import basic, caching, delivery, disconnects, last_seen, wire
 from stages.beyond import acks
-from stages.lab import check, lab, launch, show, steps
-from stages.lab.lab import Lab
+from stages.beyond.broker import Client
+from stages.beyond.commands import Unsubscribe
+from stages.lab import check, launch, overview, show
+from stages.lab.workbench import lab
+from stages.lab.workbench.lab import Lab
 
 
 async def test_after_each_call_everything_it_caused_has_arrived_everywhere() -> None:
@@ -66,7 +69,7 @@ async def test_pings_leave_no_trace_in_the_server() -> None:
 
 async def test_a_fault_in_a_learners_class_is_raised_in_the_learners_cell() -> None:
     class Faulty(basic.Server):
-        def send(self, command: wire.Command, client: wire.Client) -> None:
+        def send(self, command: wire.Command, client: wire.Recipient) -> None:
             raise ZeroDivisionError("in my class")
 
     with launch(Faulty()) as lab:
@@ -78,10 +81,10 @@ async def test_a_fault_in_a_learners_class_is_raised_in_the_learners_cell() -> N
 
 async def test_a_server_that_does_not_answer_is_named_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(basic.Server):
-        def handle(self, line: bytes, client: wire.Client) -> None:
+        def handle(self, line: bytes, client: wire.Recipient) -> None:
             pass
 
-    monkeypatch.setattr(lab, "PATIENCE", 0.1)
+    monkeypatch.setattr(lab, "TIMEOUT", 0.1)
     with launch(Silent()) as silent, pytest.raises(TimeoutError, match=r"alice has waited .* for an answer"):
         await silent.connect("alice")
 
@@ -89,7 +92,7 @@ async def test_a_server_that_does_not_answer_is_named_within_two_seconds(monkeyp
 def test_what_goes_wrong_at_the_start_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match=r"launch expects a server, such as launch\(Server\(\)\)"):
         launch(basic.Server)  # type: ignore[arg-type]
-    monkeypatch.setattr("stages.lab.background.HOST", "192.0.2.1")
+    monkeypatch.setattr("stages.lab.workbench.background.HOST", "192.0.2.1")
     with pytest.raises(OSError, match=r"192\.0\.2\.1"):
         launch(basic.Server())
 
@@ -200,9 +203,9 @@ def test_show_gives_the_source() -> None:
 
 
 def test_steps_tells_who_defines_and_who_extends() -> None:
-    table = {line.split()[0]: line.split()[1:] for line in str(steps(disconnects.Server)).splitlines()[1:]}
+    table = {line.split()[0]: line.split()[1:] for line in str(overview(disconnects.Server)).splitlines()[1:]}
     assert table["recipients"] == ["defines", "extends"]
-    assert table["news"] == ["defines", "extends"]
+    assert table["unseen"] == ["defines", "extends"]
 
 
 async def test_check_names_the_exercises_there_are() -> None:
@@ -222,11 +225,14 @@ async def test_beyond_the_article_commands_give_their_answers() -> None:
 
 
 async def test_a_command_that_a_learners_class_does_not_answer_is_named() -> None:
-    class Mute(acks.Server):
-        def unsubscribe(self, command: wire.Command, client: wire.Client) -> None:
+    class Mute(acks.Broker):
+        def unsubscribe(self, command: Unsubscribe, client: Client) -> None:
             pass
 
-    with launch(Mute()) as lab:
+    class Server(acks.Server):
+        Broker = Mute
+
+    with launch(Server()) as lab:
         alice = await lab.connect("alice")
         with pytest.raises(wire.Error, match="the server has not answered 'unsubscribe'"):
             await alice.unsubscribe("foo")

@@ -53,7 +53,7 @@ async def test_its_buttons_do_what_they_say(play: Playground) -> None:
         "alice  leaves",
     ]
     assert play.state.value.startswith(
-        "<pre>topics: {&#x27;foo&#x27;: [&#x27;(gone)&#x27;, &#x27;(gone)&#x27;]}\ncaches: "
+        "<pre>subscribers: {&#x27;foo&#x27;: [&#x27;(gone)&#x27;, &#x27;(gone)&#x27;]}\nmessages: "
     )
     assert bytes(play.picture.value).startswith(b"<svg")
 
@@ -64,7 +64,7 @@ async def test_restarting_forgets_everything_and_disconnects_everybody(play: Pla
     await click(play, "Restart")
     assert play.client.options == ()
     assert str(play.lab.diagram()).endswith("alice  is disconnected")
-    assert play.state.value == "<pre>topics: {}</pre>"
+    assert play.state.value == "<pre></pre>"
     await click(play, "Connect")
     assert play.problem.value == ""
 

@@ -179,15 +179,17 @@ def test_it_speaks_json_where_the_server_does(durable_port: str) -> None:
         assert process.stdout.readline() == message("two", 1)
         process.kill()
     typed = ["work foo 1", "one foo job", "ack foo 2", "unsubscribe foo", "ack foo 2", "{}"]
-    working, sent, acked, left = [json.dumps({"success": True, "id": line}) for line in typed[:4]]
+    working, sent, acked, left = [json.dumps({"success": True, "id": line}, separators=(",", ":")) for line in typed[:4]]
     one, two, job = [
-        json.dumps({"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index})
+        json.dumps(
+            {"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index}, separators=(",", ":")
+        )
         for msg, delivery, index in (("one", "all", 0), ("two", "all", 1), ("job", "one", 2))
     ]
     printed = client(durable_port, typed="\n".join(typed)).stdout.splitlines()
     assert printed[:-2] == [working, one, two, job, sent, acked, left]
     assert "message 2 of this topic is not with you" in printed[-2]
-    assert printed[-1] == '{"success": false, "reason": "Malformed json message"}'
+    assert printed[-1] == '{"success":false,"reason":"Malformed json message"}'
 
 
 HELLO = b'{"success": false, "reason": "Malformed json message"}\r\n'

@@ -14,6 +14,7 @@ Source: the author's own next step, *Writing a simple Python async message queue
 
 import asyncio
 import itertools
+import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,8 @@ from stages import serve, settings
 from stages.beyond import broker, commands
 from stages.beyond.broker import Batch, Client, Outgoing
 from stages.connection import Connection, read_batches
+
+log = logging.getLogger("stages")
 
 CHUNK = 64 * 1024
 """How many bytes of one client are handled before the others get a turn."""
@@ -76,10 +79,19 @@ class Server:
         return asyncio.get_running_loop().time()
 
     def send(self, outgoing: Outgoing) -> None:
+        log_refusals(outgoing)
         for clients, what in outgoing:
             data = b"".join(map(commands.encode, what))
             for client in clients:
                 self.connections[client].write(data)
+
+
+def log_refusals(outgoing: Outgoing) -> None:
+    if log.isEnabledFor(logging.INFO):
+        for _, what in outgoing:
+            for each in what:
+                if isinstance(each, dict) and not each["success"]:
+                    log.info("Rejected: %s", each.get("detail", each["reason"]))
 
 
 def cancelled() -> bool:

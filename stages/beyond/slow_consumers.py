@@ -42,6 +42,7 @@ class Server(replies.Server):
         self.outboxes[client] = Outbox(connection, self.high_water)
 
     def send(self, outgoing: Outgoing) -> None:
+        replies.log_refusals(outgoing)
         for clients, what in outgoing:
             # Encoded once if it is for many; a replay only as there is room for it.
             lines = what if len(clients) == 1 else [commands.encode(each) for each in what]

@@ -53,16 +53,13 @@ async def follow(
     while True:
         try:
             async with await Client.connect(port, host) as client:
-                messages = await replay(client, topic, history)
-                failures = 0
-                if history.is_of_another_server(messages):
-                    report(f"the server has started over: {topic} is at index {messages[-1]['index']} again")
-                    history = History(-1)
-                for message in history.add_new(messages):
-                    yield message
-                async for message in client:
-                    for new in history.add_new([require_index(message)]):
-                        yield new
+                async for messages in batches(client, topic, history):
+                    failures = 0
+                    if history.is_of_another_server(messages):
+                        report(f"the server has started over: {topic} is at index {messages[-1]['index']} again")
+                        history = History(-1)
+                    for message in history.add_new(messages):
+                        yield message
                 raise EOFError("the server has closed the connection")
         except (EOFError, OSError) as problem:
             failures += 1
@@ -73,8 +70,15 @@ async def follow(
             await asyncio.sleep(delay)
 
 
+async def batches(client: Client, topic: str, history: "History") -> AsyncGenerator[list[Line], None]:
+    """Subscribe; yield first what is cached, then each message as it comes."""
+    yield await replay(client, topic, history)
+    async for message in client:
+        yield [require_index(message)]
+
+
 async def replay(client: Client, topic: str, history: "History") -> list[Line]:
-    """Subscribe; returns the cached messages, from so far back that some we know are among them, if there are any."""
+    """Returns the cached messages, from so far back that some we know are among them, if there are any."""
     start = max(-1, history.last_seen - REMEMBERED)
     messages = await subscribe(client, topic, start)
     if start > -1 and not any(message["index"] in history.messages for message in messages):
