@@ -27,7 +27,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stages import serve, settings
 from stages.beyond import broker, slow_consumers
-from stages.beyond.broker import Batch, Client, Outgoing, in_pieces
+from stages.beyond.broker import Batch, Client, Outgoing, Settings, in_pieces
 from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Answer, Command, Message, Send, Unsubscribe
 from stages.beyond.commands import Subscribe as PlainSubscribe
 
@@ -184,6 +184,8 @@ class Broker(broker.Broker[Topic]):
         topic.subscribers.discard(client)
         topic.ready.discard(client)
         self.forget_if_idle(topic, client)
+        if topic.expired:  # perhaps all that are left have let a message expire
+            self.offer_from(topic, min(topic.expired))
 
     def forget_if_idle(self, topic: Topic, client: Client) -> None:
         if client not in topic.subscribers and not topic.workers[client].in_flight:
@@ -200,13 +202,14 @@ class Broker(broker.Broker[Topic]):
         self.topics_of.pop(client, None)
         self.offer_waiting()
 
-    def restart(self) -> None:
+    def restart(self, settings: Settings) -> None:
+        super().restart(settings)
+        self.alarms.clear()
         for topic in map(self.topic, list(self.topics)):
-            topic.subscribers, topic.ready, topic.workers = broker.Pool(), broker.Pool(), {}
+            topic.ready, topic.workers, topic.alarmed = broker.Pool(), {}, False
             self.requeue(topic, [each.message for each in topic.in_flight.values()])
             topic.in_flight.clear()
             topic.expired.clear()
-        self.topics_of.clear()
 
     # From the sender to a worker
 
@@ -326,7 +329,9 @@ class Broker(broker.Broker[Topic]):
     def expire(self, topic: Topic) -> None:
         overdue = [each for each in islice(topic.in_flight.values(), SLICE) if each.deadline <= self.now]
         for each in overdue:
-            topic.expired.setdefault(each.message.index, []).append(each.client)
+            lost_by = topic.expired.setdefault(each.message.index, [])
+            if each.client not in lost_by:
+                lost_by.append(each.client)
             self.take_from_worker(topic, each.message.index)
         self.set_alarm(topic)
         self.requeue(topic, [each.message for each in overdue])
@@ -372,10 +377,21 @@ class Broker(broker.Broker[Topic]):
         return self.random.choice(willing) if willing else None
 
     def may_have(self, topic: Topic, index: int, client: Client) -> bool:
-        """Not if it has let the message expire, unless there is nobody else."""
-        return client not in topic.expired.get(index, ()) or len(topic.subscribers) == 1
+        """Not if it has let the message expire, unless all others have, too."""
+        lost_by = topic.expired.get(index, ())
+        return client not in lost_by or all(other in lost_by for other in topic.subscribers.clients)
 
     # The whole state
+
+    def set(self, settings: Settings) -> None:
+        super().set(settings)
+        self.ack_timeout = settings["ack_timeout"]
+        self.waiting_length = int(settings["waiting_length"])
+        self.waiting_size = int(settings["waiting_size"])
+
+    def settings(self) -> Settings:
+        own = {"ack_timeout": self.ack_timeout, "waiting_length": self.waiting_length, "waiting_size": self.waiting_size}
+        return super().settings() | own
 
     def restore(self, piece: Any) -> None:
         super().restore(piece)

@@ -28,6 +28,10 @@ from stages.beyond.commands import Answer, Command, Id, Message, Send, Subscribe
 Client = int
 """The number of a connection; none is given twice."""
 
+Settings = dict[str, int | float]
+"""What the rules depend on, and the `seed`: it comes in like all else, so that a log can be carried out again by a server
+that was started with other settings."""
+
 Outgoing = list[tuple[Sequence[Client], Sequence[Message | Answer]]]
 """Who is to be sent what, in this order."""
 
@@ -42,13 +46,13 @@ T = TypeVar("T")
 class Batch(Struct, array_like=True):
     """What a broker is given at once: the time, in seconds, and what clients have said since the last batch.
 
-    An input is a client with its lines, or with None once it has left. A `restart` means that all
-    clients have left, and that the time may have gone back.
+    An input is a client with its lines, or with None once it has left. A `restart` begins a new life: all clients
+    have left, the time may have gone back, and these are the settings from now on.
     """
 
     time: float
     inputs: list[tuple[Client, bytes | None]]
-    restart: bool = False
+    restart: Settings | None = None
 
 
 class Pool:
@@ -84,6 +88,7 @@ class BrokerPiece(Struct, tag="broker", array_like=True):
     """The part of a snapshot that belongs to no topic."""
 
     now: float
+    settings: Settings
     random: tuple[int, tuple[int, ...], float | None]
 
 
@@ -190,9 +195,10 @@ class Broker(Generic[TopicT]):
     def carry_out(self, batch: Batch) -> list[Outgoing]:
         """Do what a batch says. Returns what is to be sent: first what the time alone has caused, then a part for
         each input. You must send it in this order, once the batch can't be lost any more."""
-        if batch.restart:
-            self.restart()
-        self.now = batch.time if batch.restart else max(self.now, batch.time)
+        if batch.restart is not None:
+            self.now = batch.time
+            self.restart(batch.restart)
+        self.now = max(self.now, batch.time)
         self.tick()
         parts = [self.take_outgoing()]
         for client, data in batch.inputs:
@@ -324,8 +330,10 @@ class Broker(Generic[TopicT]):
             self.leave(self.topic(name), client)
         self.topics_of.pop(client, None)
 
-    def restart(self) -> None:
+    def restart(self, settings: Settings) -> None:
         """Forget all clients."""
+        self.set(settings)
+        self.random.seed(settings["seed"])
         for topic in map(self.topic, list(self.topics)):
             topic.subscribers = Pool()
         self.topics_of.clear()
@@ -339,13 +347,19 @@ class Broker(Generic[TopicT]):
             self.copied.extend(self.uncopied.pop(name).pieces())
         return topic
 
+    def set(self, settings: Settings) -> None:
+        self.cache_length = int(settings["cache_length"])
+
+    def settings(self) -> Settings:
+        return {"cache_length": self.cache_length}
+
     # The whole state
 
     def snapshot(self) -> Iterator[Any]:
         """The state as it is now, in small pieces. The broker may go on while you take them: a topic that is about to
         change is copied first. Only one snapshot can be under way."""
         self.uncopied = dict(self.topics)
-        self.copied = deque([BrokerPiece(self.now, self.random.getstate())])
+        self.copied = deque([BrokerPiece(self.now, self.settings(), self.random.getstate())])
         return self.next_pieces()
 
     def next_pieces(self) -> Iterator[Any]:
@@ -355,9 +369,10 @@ class Broker(Generic[TopicT]):
             yield self.copied.popleft()
 
     def restore(self, piece: Any) -> None:
-        """Take in one of the pieces of a snapshot, of another broker with the same settings; this one is new."""
+        """Take in one of the pieces of a snapshot, of another broker; this one is new."""
         if isinstance(piece, BrokerPiece):
             self.now = piece.now
+            self.set(piece.settings)
             self.random.setstate(piece.random)
         else:
             topic = self.topic(piece.topic)

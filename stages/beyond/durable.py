@@ -15,6 +15,7 @@ next time.
 
 import asyncio
 import logging
+import random
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -93,7 +94,8 @@ class Server(acks.Server):
 
     async def restart(self) -> None:
         """Begin or end a life of this server, without clients."""
-        batch = Batch(self.time(), [], restart=True)
+        seed = random.getrandbits(32) if self.seed is None else self.seed
+        batch = Batch(self.time(), [], restart=self.new_broker().settings() | {"seed": seed})
         self.broker.carry_out(batch)
         await self.store(batch)
 

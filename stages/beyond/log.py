@@ -51,8 +51,7 @@ class Log:
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self.database.execute(f"PRAGMA {pragma}")
             self.prepare()
-            status = os.stat(self.path)
-            self.identity = status.st_dev, status.st_ino
+            self.file = self.identity()
         except (sqlite3.Error, ValueError) as problem:
             self.close()
             reason = "another process uses it" if "locked" in str(problem) else problem
@@ -139,9 +138,12 @@ class Log:
 
     def still_there(self) -> None:
         """Raise OSError if the file was removed or replaced: what is written to it would be lost."""
-        status = os.stat(self.path)
-        if (status.st_dev, status.st_ino) != self.identity:
+        if self.identity() != self.file:
             raise OSError("the file was replaced")
+
+    def identity(self) -> tuple[int, int]:
+        status = os.stat(self.path)
+        return status.st_dev, status.st_ino
 
     def close(self) -> None:
         if hasattr(self, "database"):
