@@ -4,7 +4,7 @@ random comes from one seed."""
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stages.beyond.log import Log
@@ -37,6 +37,18 @@ class Loop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         pass
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in simulated time."""
+    loop = Loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(1))
+        loop.close()
 
 
 class Link(asyncio.Transport):

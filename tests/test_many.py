@@ -19,6 +19,7 @@ def allow_many_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["disconnects"])
 async def test_each_of_two_thousand_clients_gets_its_own_messages(connect: Connect) -> None:
     allow_many_open_files()

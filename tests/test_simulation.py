@@ -23,7 +23,7 @@ import pytest
 from simulated import Disk, Link, Loop
 
 from stages import serve
-from stages.beyond import acks, broker, durable
+from stages.beyond import acks, broker, commands, durable
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
@@ -101,6 +101,11 @@ class SimulatedServer(durable.Server):
 
     def send(self, outgoing: Outgoing) -> None:
         check_rules(self.broker)
+        for message in [each for _, what in outgoing for each in what if isinstance(each, commands.Message)]:
+            if message.delivery == "one":
+                name = message.topic, message.index
+                assert message.redelivered or name not in self.world.handed_over, "work comes again, and does not say so"
+                self.world.handed_over.add(name)
         super().send(outgoing)
         for outbox in self.outboxes.values():
             assert outbox.connection.size <= HIGH_WATER + 400, "more than one line above the high-water mark"
@@ -170,9 +175,6 @@ class Client:
         if message["delivery"] == "all":
             self.sessions[topic].indexes.append(index)
         else:
-            again = self.world.handed_over[topic, index]
-            assert again == 0 or message.get("redelivered"), "work comes again, and does not say so"
-            self.world.handed_over[topic, index] += 1
             self.world.not_after_ack(message)
             self.unacknowledged.append(message)
 
@@ -218,7 +220,7 @@ class World:
         self.stored: dict[str, set[str]] = defaultdict(set)  # by delivery: what was answered with success
         self.done: dict[tuple[str, int], int] = {}  # in which life an acknowledgement was answered with success
         self.perhaps_done: set[tuple[str, int]] = set()
-        self.handed_over: dict[tuple[str, int], int] = defaultdict(int)
+        self.handed_over: set[tuple[str, int]] = set()
 
     # What the clients need
 

@@ -3,13 +3,17 @@
 import asyncio
 import json
 import logging
+import random
 from typing import Any
 
 import pytest
 from conftest import Connect
-from peer import Peer, fresh_topic, msgs
+from peer import Message, Peer, fresh_topic, msgs
+from simulated import Link, run
 
+from stages import serve
 from stages.beyond import slow_consumers
+from stages.connection import Connection
 
 
 async def flood(sender: Peer, topic: str) -> None:
@@ -39,7 +43,7 @@ async def test_a_subscriber_that_does_not_read_is_disconnected(connect: Connect)
 
 
 async def test_a_subscriber_that_was_too_slow_gets_no_more_work(connect: Connect) -> None:
-    """Who is too slow is no longer subscribed, from the moment on that it is given up."""
+    """A client that is too slow is no longer subscribed, from the moment it is given up."""
     topic, stuck, sender, alice = fresh_topic(), await connect(), await connect(), await connect()
     await stuck.subscribe(topic)
     stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -48,159 +52,167 @@ async def test_a_subscriber_that_was_too_slow_gets_no_more_work(connect: Connect
     assert "job" in msgs(await alice.subscribe(topic))
 
 
-# What follows cannot be seen from outside without a clock.
+# What follows needs time to pass, and so does not wait for it: network and clock are simulated.
 
 
-class Stuck:
-    """A client to which nothing can be sent until it is told to read."""
+class Simulated:
+    """A client on a simulated network, and the lines that it has heard."""
 
-    def __init__(self) -> None:
-        self.unsent = bytearray()
-        self.taken = bytearray()
-        self.most = 0
-        self.reads = asyncio.Event()
-        self.closed = False
-        self.aborted = asyncio.Event()
-        self.writer: Any = self
-        self.transport = self
+    def __init__(self, server: slow_consumers.Server) -> None:
+        self.data = b""
+        self.link = Link(random.Random(42), self.receive, window=200)
+        self.serving = asyncio.create_task(
+            serve.serve_client(server, self.link.reader, Connection(self.link.writer))
+        )
 
-    def write(self, data: bytes) -> None:
-        self.unsent += data
-        self.most = max(self.most, len(self.unsent))
+    def receive(self, data: bytes) -> None:
+        self.data += data
 
-    def flush(self) -> None:
-        pass
+    @property
+    def heard(self) -> list[Message]:
+        return [json.loads(line) for line in self.data.splitlines()]
 
-    async def drain(self) -> None:
-        await self.reads.wait()
-        self.taken += self.unsent
-        self.unsent.clear()
+    async def say(self, command: str, topic: str = "foo", **fields: Any) -> None:
+        self.link.say(json.dumps({"command": command, "topic": topic, **fields}).encode() + b"\n")
 
-    def set_write_buffer_limits(self, high: int) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted.set()
+    async def send(self, number: int, topic: str = "foo") -> None:
+        """Send messages of 100 bytes, each with the next number."""
+        for n in range(number):
+            await self.say("send", topic, msg=f"{n} ".ljust(100, "x"), delivery="all", id=n)
 
 
-def lines_of(text: bytes) -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    reader.feed_data(text)
-    return reader
+SECOND = 1.0
 
 
-def send_too_much(server: slow_consumers.Server, sender: Stuck) -> None:
-    for text in (b"x" * 100, b"one too many"):
-        server.handle(b'{"command": "send", "topic": "foo", "msg": "%s", "delivery": "all"}' % text, sender)
-    sender.unsent.clear()
+def test_a_publisher_that_does_not_read_its_answers_is_not_read_from_and_may_take_its_time() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300)
+        publisher = Simulated(server)
+        publisher.link.read(False)
+        await publisher.send(3000)
+        await asyncio.sleep(100 * SECOND)
+        assert 0 < server.broker.topics["foo"].next_index < 3000
+        publisher.link.read(True)
+        await asyncio.sleep(100 * SECOND)
+        assert [answer["id"] for answer in publisher.heard] == list(range(3000))
+
+    run(story())
 
 
-async def some_turns_of_the_loop() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
+def test_a_sender_waits_for_a_subscriber_and_goes_on_when_it_reads() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300, write_timeout=60 * SECOND)
+        subscriber, sender = Simulated(server), Simulated(server)
+        await subscriber.say("subscribe")
+        await asyncio.sleep(SECOND)
+        subscriber.link.read(False)
+        await sender.send(3000)
+        await asyncio.sleep(10 * SECOND)
+        assert 0 < server.broker.topics["foo"].next_index < 3000
+        subscriber.link.read(True)
+        await asyncio.sleep(100 * SECOND)
+        assert [message["index"] for message in subscriber.heard[1:]] == list(range(3000))
+        assert len(sender.heard) == 3000
+
+    run(story())
 
 
-async def test_a_publisher_that_does_not_read_its_answers_is_not_read_from() -> None:
-    server, publisher = slow_consumers.Server(outbox_limit=100, patience=0.001), Stuck()
-    lines = server.lines(lines_of(b"first\nsecond\n"), publisher)
-    assert await anext(lines) == b"first"
-    publisher.write(b"x" * 101)
-    second = asyncio.ensure_future(anext(lines))
-    await some_turns_of_the_loop()
-    assert not second.done()
-    publisher.reads.set()
-    assert await second == b"second"
-    assert not publisher.closed
+def test_a_client_that_is_too_slow_is_told_why_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
+        subscriber, sender = Simulated(server), Simulated(server)
+        await subscriber.say("subscribe")
+        await asyncio.sleep(SECOND)
+        subscriber.link.read(False)
+        await sender.send(3000)
+        await asyncio.sleep(1.9 * SECOND)
+        assert "foo" in server.broker.topics_of[1]
+        await asyncio.sleep(100 * SECOND)
+        assert server.broker.topics_of == {}
+        assert subscriber.serving.done()
+        assert len(sender.heard) == 3000
+
+    with caplog.at_level(logging.WARNING, "stages"):
+        run(story())
+    assert caplog.messages == ["Too slow: a client has not read for 2 s"]
 
 
-async def test_a_sender_waits_for_a_subscriber_and_goes_on_when_it_has_caught_up() -> None:
-    server, subscriber, sender = slow_consumers.Server(outbox_limit=100, patience=60), Stuck(), Stuck()
-    server.handle(b'{"command": "subscribe", "topic": "foo"}', subscriber)
-    lines = server.lines(lines_of(b"first\nsecond\n"), sender)
-    await anext(lines)
-    send_too_much(server, sender)
-    second = asyncio.ensure_future(anext(lines))
-    await some_turns_of_the_loop()
-    assert not second.done()
-    assert b"one too many" not in subscriber.unsent
-    subscriber.reads.set()
-    assert await second == b"second"
-    assert b"one too many" in subscriber.unsent + subscriber.taken
-    assert not subscriber.closed
+def test_a_client_that_was_too_slow_and_then_reads_learns_why() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
+        subscriber, sender = Simulated(server), Simulated(server)
+        await subscriber.say("subscribe")
+        await asyncio.sleep(SECOND)
+        subscriber.link.read(False)
+        await sender.send(3000)
+        while not server.outboxes[1].dismissed:
+            await asyncio.sleep(0.1 * SECOND)
+        subscriber.link.read(True)
+        await asyncio.sleep(10 * SECOND)
+        assert subscriber.heard[-1] == {"success": False, "reason": "Too slow"}
+
+    run(story())
 
 
-async def test_a_replay_is_sent_as_there_is_room() -> None:
-    server, subscriber, sender = slow_consumers.Server(outbox_limit=1000, patience=60), Stuck(), Stuck()
-    for number in range(100):
-        send = {"command": "send", "topic": "foo", "msg": f"{number}", "delivery": "all"}
-        server.handle(json.dumps(send).encode(), sender)
-    sender.unsent.clear()
-    lines = server.lines(lines_of(b'{"command": "subscribe", "topic": "foo"}\nthe next\n'), subscriber)
-    server.handle(await anext(lines), subscriber)
-    following = asyncio.ensure_future(anext(lines))
-    await some_turns_of_the_loop()
-    assert not following.done()
-    subscriber.reads.set()
-    assert await following == b"the next"
-    heard = [json.loads(line) for line in (subscriber.taken + subscriber.unsent).splitlines()]
-    assert msgs(heard[1:]) == [f"{number}" for number in range(100)]
-    assert subscriber.most < 1200
+def test_one_that_is_dismissed_is_not_read_from_any_more() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
+        subscriber, sender = Simulated(server), Simulated(server)
+        await subscriber.say("subscribe")
+        await subscriber.say("subscribe", "bar")
+        await asyncio.sleep(SECOND)
+        subscriber.link.read(False)
+        await sender.send(3000)
+        while 1 in server.broker.topics_of:
+            await subscriber.say("send", "other", msg="x", delivery="all")
+            await asyncio.sleep(0.1 * SECOND)
+        sent = server.broker.topics["other"].next_index
+        await subscriber.say("send", "other", msg="x", delivery="all")
+        await subscriber.say("subscribe")
+        await asyncio.sleep(10 * SECOND)
+        assert server.broker.topics["other"].next_index <= sent + 1
+        assert server.broker.topics_of == {}
+
+    run(story())
 
 
-async def test_who_is_given_up_is_told_why_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    server, subscriber, sender = slow_consumers.Server(outbox_limit=100, patience=0.001), Stuck(), Stuck()
-    server.handle(b'{"command": "subscribe", "topic": "foo"}', subscriber)
-    lines = server.lines(lines_of(b"first\nsecond\n"), sender)
-    await anext(lines)
-    with caplog.at_level(logging.INFO, "stages"):
-        send_too_much(server, sender)
-        assert await anext(lines) == b"second"
-    assert subscriber.unsent.endswith(b'\n{"success": false, "reason": "Too slow"}\r\n')
-    assert subscriber.closed
-    assert server.topics == {}
-    assert "Too slow" in caplog.text
-    await asyncio.wait_for(subscriber.aborted.wait(), 10)
+def test_nobody_waits_for_a_stuck_subscriber_of_a_topic_it_does_not_send_to() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300, write_timeout=1000 * SECOND)
+        stuck, sender, other = [Simulated(server) for _ in range(3)]
+        await stuck.say("subscribe")
+        await asyncio.sleep(SECOND)
+        stuck.link.read(False)
+        await sender.send(3000)
+        await asyncio.sleep(10 * SECOND)
+        await other.send(3000, "bar")
+        await asyncio.sleep(100 * SECOND)
+        assert len(other.heard) == 3000
+        assert len(sender.heard) < 3000
+
+    run(story())
 
 
-async def test_who_is_late_is_given_up_even_if_nobody_waits_for_it() -> None:
-    server, stuck = slow_consumers.Server(outbox_limit=100, patience=0.001), Stuck()
-    for _ in range(2):
-        server.deliver({"topic": "foo", "msg": "x" * 200}, [stuck])
-    await server.late[stuck].task
-    assert stuck.closed
-    assert server.late == {}
+def test_a_long_replay_goes_out_as_there_is_room() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(high_water=300)
+        sender, subscriber = Simulated(server), Simulated(server)
+        await sender.send(100)
+        await asyncio.sleep(10 * SECOND)
+        subscriber.link.read(False)
+        await subscriber.say("subscribe")
+        await asyncio.sleep(10 * SECOND)
+        outbox = server.outboxes[2]
+        assert outbox.connection.size < 500
+        assert len(outbox.pending) > 90
+        subscriber.link.read(True)
+        await asyncio.sleep(10 * SECOND)
+        assert [message["index"] for message in subscriber.heard[1:]] == list(range(100))
+
+    run(story())
 
 
-async def test_who_is_late_and_leaves_holds_nobody_up() -> None:
-    server, stuck, sender = slow_consumers.Server(outbox_limit=100, patience=60), Stuck(), Stuck()
-    end = lines_of(b"")
-    end.feed_eof()
-    server.handle(b'{"command": "subscribe", "topic": "foo"}', stuck)
-    stuck.reads.set()
-    leaving = asyncio.create_task(server.handle_client(end, stuck))
-    send_too_much(server, sender)
-    waiting = asyncio.create_task(server.wait_for(stuck))
-    await asyncio.wait_for(asyncio.gather(leaving, waiting), 10)
-    assert server.late == {}
-
-
-async def test_who_leaves_without_reading_the_rest_is_closed() -> None:
-    server, stuck = slow_consumers.Server(patience=0.001), Stuck()
-    stuck.write(b"the rest")
-    await server.see_off(stuck)
-    assert stuck.aborted.is_set()
-
-
-@pytest.mark.parametrize(("setting", "problem"), [("outbox_limit", "at least 1"), ("patience", "more than 0")])
+@pytest.mark.parametrize(("setting", "problem"), [("high_water", "at least 1"), ("write_timeout", "more than 0")])
 def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting} must be a number of .*, {problem}: got 0"):
+    with pytest.raises(ValueError, match=f"{setting} must be {problem}: got 0"):
         slow_consumers.Server(**{setting: 0})

@@ -1,0 +1,318 @@
+"""The rules beyond the article, without a server: what goes in, and what comes out. The time is an argument."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from stages.beyond import acks, broker
+from stages.beyond.broker import Batch
+from stages.beyond.commands import Message
+
+ALICE, BOB, CAROL, BOSS = 1, 2, 3, 4
+
+
+class Bench:
+    """A broker, and clients that are numbers."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.broker = acks.Broker(**{"seed": 42, "ack_timeout": 10.0} | settings)
+        self.time = 0.0
+
+    def batch(self, *inputs: tuple[int, bytes | None], time: float | None = None) -> list[tuple[int, Any]]:
+        """Carry out a batch; returns who is sent what, one after the other."""
+        self.time = self.time if time is None else time
+        parts = self.broker.carry_out(Batch(self.time, list(inputs)))
+        return [(client, each) for part in parts for clients, what in part for each in what for client in clients]
+
+    def say(self, client: int, command: str, topic: str = "jobs", **fields: Any) -> list[tuple[int, Any]]:
+        return self.batch((client, json.dumps({"command": command, "topic": topic, **fields}).encode()))
+
+    def work(self, client: int, **fields: Any) -> list[tuple[int, Any]]:
+        return self.say(client, "subscribe", ack=True, **fields)
+
+    def job(self, *msgs: str, **fields: Any) -> list[tuple[int, Any]]:
+        return [each for msg in msgs for each in self.say(BOSS, "send", msg=msg, delivery="one", **fields)]
+
+    def leaves(self, client: int) -> list[tuple[int, Any]]:
+        return self.batch((client, None))
+
+
+def jobs(sent: list[tuple[int, Any]]) -> list[tuple[int, str, bool]]:
+    """Who got which job, and whether it comes again."""
+    return [(client, each.msg, each.redelivered) for client, each in sent if isinstance(each, Message)]
+
+
+def answers(sent: list[tuple[int, Any]]) -> list[Any]:
+    return [each for _, each in sent if isinstance(each, dict)]
+
+
+SUCCESS = {"success": True}
+
+
+def test_a_message_that_is_held_too_long_goes_to_another_worker() -> None:
+    bench = Bench()
+    bench.work(ALICE)
+    bench.job("wash")
+    bench.work(BOB)
+    assert jobs(bench.batch(time=9.9)) == []
+    assert bench.broker.due == 10.0
+    assert jobs(bench.batch(time=10.0)) == [(BOB, "wash", True)]
+
+
+def test_a_message_that_is_held_too_long_comes_again_to_the_only_worker() -> None:
+    bench = Bench()
+    bench.work(ALICE, prefetch=1)
+    bench.job("wash")
+    for time in (10.0, 20.0, 30.0):
+        assert jobs(bench.batch(time=time)) == [(ALICE, "wash", True)]
+
+
+def test_a_message_that_all_workers_have_let_expire_comes_again_all_the_same() -> None:
+    bench = Bench()
+    for worker in (ALICE, BOB):
+        bench.work(worker, prefetch=1)
+    bench.job("wash")
+    got = {jobs(bench.batch(time=time))[0][0] for time in (10.0, 20.0, 30.0)}
+    assert got == {ALICE, BOB}
+
+
+def test_a_hung_worker_does_not_get_its_message_back_while_the_others_are_busy() -> None:
+    bench = Bench()
+    for worker in (ALICE, BOB):
+        bench.work(worker, prefetch=1)
+    (first,) = jobs(bench.job("a"))
+    (second,) = jobs(bench.job("b"))
+    bench.time = 9.0
+    healthy, hung = second[0], first[0]
+    bench.say(healthy, "ack", index=1)
+    assert jobs(bench.job("c")) == [(healthy, "c", False)]
+    assert jobs(bench.batch(time=10.0)) == []  # "a" is overdue, and only the hung worker has room
+    assert jobs(bench.job("d")) == [(hung, "d", False)]
+    assert jobs(bench.say(healthy, "ack", index=2)) == [(healthy, "a", True)]
+
+
+def test_a_worker_whose_message_was_taken_away_gets_the_next_one() -> None:
+    bench = Bench()
+    bench.work(ALICE, prefetch=1)
+    bench.work(BOB, prefetch=1)
+    bench.job("a", "b", "c")
+    sent = jobs(bench.batch(time=10.0))
+    assert sorted(msg for _, msg, _ in sent) == ["a", "b"]  # each to the other one
+    assert all(again for _, _, again in sent)
+
+
+def test_a_late_acknowledgement_counts_whoever_has_the_message_now() -> None:
+    bench = Bench()
+    bench.work(ALICE, prefetch=1)
+    bench.job("wash")
+    bench.work(BOB, prefetch=1)
+    assert jobs(bench.batch(time=10.0)) == [(BOB, "wash", True)]
+    bench.leaves(CAROL)
+    assert jobs(bench.job("a", "b")) == [(ALICE, "a", False)]
+    assert answers(late := bench.say(ALICE, "ack", index=0)) == [SUCCESS]
+    assert jobs(late) == [(BOB, "b", False)]  # he has room now
+    assert answers(bench.say(BOB, "ack", index=0))[0]["reason"] == "Nothing to acknowledge"
+    bench.leaves(ALICE)
+    bench.leaves(BOB)
+    assert [msg for _, msg, _ in jobs(bench.work(CAROL))] == ["a", "b"]
+
+
+def test_a_late_acknowledgement_counts_while_the_message_waits() -> None:
+    bench = Bench()
+    for worker in (ALICE, BOB):
+        bench.work(worker, prefetch=1)
+    (first,) = jobs(bench.job("a"))
+    bench.time = 5.0
+    bench.job("b")
+    assert jobs(bench.batch(time=10.0)) == []
+    assert answers(bench.say(first[0], "ack", index=0)) == [SUCCESS]
+    assert answers(bench.say(first[0], "ack", index=0))[0]["reason"] == "Nothing to acknowledge"
+    bench.leaves(ALICE)
+    bench.leaves(BOB)
+    assert [msg for _, msg, _ in jobs(bench.work(CAROL))] == ["b"]
+
+
+def test_expired_work_of_a_worker_that_has_unsubscribed_goes_to_another() -> None:
+    bench = Bench()
+    bench.work(ALICE)
+    bench.job("wash")
+    bench.say(ALICE, "unsubscribe")
+    bench.work(BOB)
+    assert jobs(bench.batch(time=10.0)) == [(BOB, "wash", True)]
+    bench.say(BOB, "ack", index=0)
+    assert bench.broker.topics["jobs"].workers.keys() == {BOB}
+
+
+def test_the_time_never_goes_back() -> None:
+    bench = Bench()
+    bench.work(ALICE)
+    bench.batch(time=100.0)
+    bench.batch(time=50.0)
+    bench.job("wash")
+    bench.work(BOB)
+    assert jobs(bench.batch(time=109.0)) == []
+    assert jobs(bench.batch(time=110.0)) == [(BOB, "wash", True)]
+
+
+@pytest.mark.parametrize("limit", [{"waiting_length": 2}, {"waiting_size": 7}])
+def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(limit: dict[str, int]) -> None:
+    bench = Bench(**limit)
+    assert answers(bench.job("one", "two")) == [SUCCESS] * 2
+    (refusal,) = answers(bench.job("three", id="a7"))
+    assert refusal.pop("detail").endswith("of this topic wait")
+    assert refusal == {"success": False, "reason": "Full", "id": "a7"}
+    assert answers(bench.say(BOSS, "send", msg="news", delivery="all")) == [SUCCESS]
+    assert jobs(bench.work(ALICE, prefetch=1)) == [(ALICE, "one", False), (ALICE, "news", False)]
+    assert answers(bench.job("four")) == [SUCCESS]
+    assert [each.index for _, each in bench.leaves(ALICE) + bench.work(BOB) if isinstance(each, Message)] == [0, 1, 2, 3]
+
+
+def test_work_that_a_worker_is_ready_for_is_never_refused() -> None:
+    bench = Bench(waiting_length=0)
+    bench.work(ALICE)
+    assert jobs(bench.job("wash")) == [(ALICE, "wash", False)]
+
+
+def test_work_that_comes_back_is_kept_also_where_too_much_waits() -> None:
+    bench = Bench(waiting_length=1)
+    bench.work(ALICE)
+    bench.job("a", "b", "c")
+    bench.leaves(ALICE)
+    assert [msg for _, msg, _ in jobs(bench.work(BOB))] == ["a", "b", "c"]
+
+
+def test_a_worker_that_says_nothing_of_it_has_at_most_a_thousand_messages_in_flight() -> None:
+    bench = Bench()
+    bench.work(ALICE)
+    lines = [{"command": "send", "topic": "jobs", "msg": f"{n}", "delivery": "one"} for n in range(1001)]
+    sent = bench.batch((BOSS, b"\n".join(json.dumps(line).encode() for line in lines)))
+    assert len(jobs(sent)) == 1000
+    assert jobs(bench.say(ALICE, "ack", index=500)) == [(ALICE, "1000", False)]
+
+
+def test_a_worker_that_dies_with_much_is_relieved_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acks, "SLICE", 3)
+    bench = Bench()
+    bench.work(ALICE)
+    bench.job(*"abcdefgh")
+    bench.work(BOB)
+    slices = [jobs(bench.leaves(ALICE))]
+    while bench.broker.due == bench.broker.now:
+        slices.append(jobs(bench.batch()))
+    assert [[msg for _, msg, _ in each] for each in slices] == [["a", "b", "c"], ["d", "e", "f"], ["g", "h"]]
+
+
+def test_new_work_does_not_overtake_what_is_still_to_be_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acks, "SLICE", 2)
+    bench = Bench()
+    bench.work(ALICE)
+    bench.job(*"abcd")
+    bench.work(BOB)
+    assert [msg for _, msg, _ in jobs(bench.leaves(ALICE))] == ["a", "b"]
+    assert [msg for _, msg, _ in jobs(bench.job("e") + bench.batch() + bench.batch())] == ["c", "d", "e"]
+
+
+def test_nothing_of_a_client_that_is_gone_is_kept() -> None:
+    bench = Bench()
+    bench.work(ALICE, prefetch=1)
+    bench.say(ALICE, "subscribe", topic="news")
+    bench.job("a", "b")
+    bench.leaves(ALICE)
+    assert bench.broker.topics_of == {}
+    for topic in bench.broker.topics.values():
+        assert (len(topic.subscribers), len(topic.ready), topic.workers, len(topic.in_flight)) == (0, 0, {}, 0)
+
+
+def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
+    bench = Bench()
+    assert answers(bench.say(ALICE, "ack", topic="foo", index=0))[0]["reason"] == "Nothing to acknowledge"
+    bench.say(ALICE, "unsubscribe", topic="foo")
+    assert bench.broker.topics == {}
+
+
+def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
+    plain = broker.Broker(cache_length=3)
+
+    def say(client: int, **command: Any) -> list[Any]:
+        line = json.dumps({"topic": "foo", **command}).encode()
+        return [each for part in plain.carry_out(Batch(0.0, [(client, line)])) for _, what in part for each in what]
+
+    for n, delivery in enumerate(["one", "all", "one", "all", "one"]):
+        say(BOSS, command="send", msg=str(n), delivery=delivery)
+    answer, *messages = say(ALICE, command="subscribe", last_seen=-1)
+    assert answer == {"success": True, "missed": 2}
+    assert [message.msg for message in messages] == ["2", "3", "4"]
+
+
+def test_a_topic_has_a_name_of_at_most_255_characters() -> None:
+    bench = Bench()
+    assert answers(bench.say(ALICE, "subscribe", topic="x" * 255)) == [SUCCESS]
+    assert answers(bench.say(ALICE, "subscribe", topic="x" * 256))[0]["reason"] == "Malformed json message"
+
+
+def story(bench: Bench) -> list[Any]:
+    """A bit of everything."""
+    said: list[Any] = []
+    for worker in (ALICE, BOB, CAROL):
+        said += bench.work(worker, prefetch=worker)
+        said += bench.say(worker, "subscribe", topic="news \ud800")
+    said += bench.job(*"abcdefghij")
+    said += bench.say(BOSS, "send", topic="news \ud800", msg="half a pair: \ud800", delivery="all", cache=True)
+    said += bench.say(ALICE, "ack", index=0)
+    said += bench.batch(time=11.0)
+    said += bench.leaves(BOB)
+    return said
+
+
+def test_two_brokers_that_are_given_the_same_say_the_same() -> None:
+    assert story(Bench()) == story(Bench())
+    assert story(Bench()) != story(Bench(seed=43))
+
+
+def pieces_of(made: acks.Broker) -> list[Any]:
+    return sorted(map(msgspec.to_builtins, made.snapshot()), key=repr)
+
+
+def restored(pieces: list[Any]) -> Bench:
+    copy = Bench(seed=0, ack_timeout=1.0, cache_length=0)
+    for piece in pieces:
+        copy.broker.restore(piece)
+    return copy
+
+
+def test_a_broker_restored_from_a_snapshot_is_the_same() -> None:
+    bench = Bench()
+    story(bench)
+    copy = restored(list(bench.broker.snapshot()))
+    copy.time = bench.time
+    assert pieces_of(copy.broker) == pieces_of(bench.broker)
+    assert story(copy) == story(bench)
+    assert copy.batch(time=1000.0) == bench.batch(time=1000.0)
+
+
+def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "PIECE", 2)
+    bench = Bench()
+    story(bench)
+    expected, snapshot = pieces_of(bench.broker), bench.broker.snapshot()
+    pieces = [next(snapshot)]
+    for n in range(20):  # every command changes a topic before it is copied, or after
+        bench.say(CAROL, "send", topic="news \ud800" if n % 3 else f"news {n}", msg=f"later {n}", delivery="all")
+        bench.job(f"later {n}")
+        bench.batch(time=12.0 + 5 * n)
+        pieces += [piece for piece in [next(snapshot, None)] if piece is not None]
+    pieces += list(snapshot)
+    assert sorted(map(msgspec.to_builtins, pieces), key=repr) == expected
+
+
+def test_a_pool_draws_among_its_clients_only() -> None:
+    pool = broker.Pool([1, 2, 3])
+    for client in (4, 4, 1):
+        pool.add(client)
+    for client in (2, 2, 5):
+        pool.discard(client)
+    rng = broker.random.Random(42)
+    assert {pool.draw(rng) for _ in range(100)} == set(pool.clients) == {1, 3, 4}
+    assert (2 in pool, 4 in pool, len(pool)) == (False, True, 3)
