@@ -10,6 +10,7 @@ Source: Python's `argparse`, made to complain in one line.
 
 import argparse
 import dataclasses
+import inspect
 import os
 from typing import Any, NoReturn, TypeVar
 
@@ -44,7 +45,11 @@ def check(server: object) -> None:
 def trial_settings(stage: type, folder: str) -> dict[str, Any]:
     """The settings under which tests and exercises try a stage: with the same random choices each time, and its file in
     `folder`."""
-    known = {field.name for field in settings_of(stage)}
+    # A class of one's own may have an `__init__` that takes none of them.
+    accepted = inspect.signature(stage).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted)
+    names = {parameter.name for parameter in accepted}
+    known = {field.name for field in settings_of(stage) if takes_all or field.name in names}
     # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
     durable = {"data": os.path.join(folder, "messages.db"), "cache_length": 100} if "data" in known else {}
     return durable | ({"seed": 42} if "seed" in known else {})

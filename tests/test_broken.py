@@ -1,21 +1,41 @@
-"""The tests are tested: each of the wrong servers in `broken/` is caught by the test named for it."""
+"""The tests are tested: each of the wrong servers in `broken/` is caught by the claim named for it, and no claim is
+without one."""
 
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import peer
 import pytest
 import target
+from matrix import JSON_SINCE, MODULES, NAMES
 from peer import Peer
 
 from stages import disconnects, serve
-from stages.arguments import trial_settings
-from stages.beyond import replies
+from stages.beyond import broker, replies
+from stages.settings import trial_settings
 
-BROKEN = sorted((Path(__file__).parent / "broken").glob("*.py"))
+CLAIM_TOOLS = {"connect", "address", "restart"}
+"""A test that uses one of these is a claim: it judges whatever server it is given."""
+
+
+def claims_of(stage: str) -> dict[str, Callable[..., Awaitable[None]]]:
+    tests = vars(importlib.import_module(f"test_{stage}")).items()
+    return {name: test for name, test in tests if name.startswith("test_") and CLAIM_TOOLS & set(inspect.signature(test).parameters)}
+
+
+def wrong_servers() -> Iterator[tuple[str, Any]]:
+    """The page and the class of each."""
+    for stage in NAMES:
+        for thing in vars(importlib.import_module(f"broken.{stage}")).values():
+            if isinstance(thing, type) and "claim" in vars(thing):
+                yield stage, thing
+
+
+WRONG = list(wrong_servers())
 
 
 class Bench:
@@ -49,19 +69,27 @@ class Bench:
             await self.running.aclose()
 
 
-@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
-async def test_a_broken_server_is_caught_by_its_test(
-    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+def server_with(stage: str, wrong: Any) -> type[serve.Handler]:
+    """A server that is wrong, or whose broker is."""
+    if not issubclass(wrong, broker.Broker):
+        server: type[serve.Handler] = wrong
+        return server
+    sound = importlib.import_module(MODULES[stage]).Server
+    return type("Server", (sound,), {"Broker": wrong})
+
+
+@pytest.mark.parametrize(("page", "wrong"), [pytest.param(*pair, id=pair[1].__name__) for pair in WRONG])
+async def test_a_wrong_server_is_caught_by_its_claim(
+    page: str, wrong: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    module_name, _, test_name = target.load(f"{path}:CAUGHT_BY").partition(".")
-    test = getattr(importlib.import_module(module_name), test_name)
-    broken = target.load(str(path))
-    sound = broken.__base__ if issubclass(broken, replies.Server) else disconnects.Server
-    await Bench(sound, tmp_path_factory.mktemp("sound")).run(test)
-    monkeypatch.setattr(peer, "PATIENCE", 0.5)
+    claim = claims_of(page)[wrong.claim]
+    sound = importlib.import_module(MODULES[page]).Server if NAMES.index(page) >= JSON_SINCE else disconnects.Server
+    await Bench(sound, tmp_path_factory.mktemp("sound")).run(claim)
+    monkeypatch.setattr(peer, "TIMEOUT", 0.5)
     with pytest.raises(AssertionError):
-        await Bench(broken, tmp_path_factory.mktemp("broken")).run(test)
+        await Bench(server_with(page, wrong), tmp_path_factory.mktemp("wrong")).run(claim)
 
 
-def test_there_are_at_least_twenty() -> None:
-    assert len(BROKEN) >= 20
+@pytest.mark.parametrize("page", NAMES)
+def test_every_claim_has_a_wrong_server(page: str) -> None:
+    assert set(claims_of(page)) - {wrong.claim for stage, wrong in WRONG if stage == page} == set()

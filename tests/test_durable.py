@@ -114,7 +114,8 @@ Peers = Callable[[int], Awaitable[Peer]]
 class Watched(durable.Server):
     """A server whose disk can be held up, and which notes what is stored."""
 
-    def watch(self) -> None:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.batches: list[Batch] = []
         self.disk_is_free, self.disk_is_busy = asyncio.Event(), asyncio.Event()
         self.disk_is_free.set()
@@ -126,33 +127,41 @@ class Watched(durable.Server):
         append(batch, *rest)
 
 
+async def hear(peer: Peer, **wanted: Any) -> Line:
+    """Wait for a line with these fields."""
+    while not wanted.items() <= (line := await peer.receive()).items():
+        pass
+    return line
+
+
 async def test_nothing_is_said_before_it_is_on_disk(tmp_path: Path, peers: Peers) -> None:
     server = Watched(data=str(tmp_path / "messages.db"))
-    server.watch()
     async with served(server) as port:
         alice, bob = await peers(port), await peers(port)
         await alice.subscribe("foo")
         server.disk_is_free.clear()
         server.disk_is_busy.clear()
-        bob.writer.write(bob.line(**send("hello")))
+        line = bob.line(**send("hello"))
+        bob.writer.write(line)
         await server.disk_is_busy.wait()
-        listening = asyncio.ensure_future(alice.receive()), asyncio.ensure_future(bob.receive())
-        await asyncio.wait(listening, timeout=0.05)  # they would have it by now
-        early = [task.done() for task in listening]
+        delivered = asyncio.create_task(hear(alice, msg="hello"))
+        answered = asyncio.create_task(hear(bob, id=json.loads(line)["id"]))
+        await asyncio.wait([delivered, answered], timeout=0.05)  # it would have come by now
+        early = delivered.done(), answered.done()
         server.disk_is_free.set()
-        assert (await listening[0])["msg"] == "hello"
-        assert (await listening[1])["success"] is True
-        assert early == [False, False]
+        assert (await answered)["success"] is True
+        await delivered
+        assert early == (False, False)
 
 
 async def test_commands_that_come_while_the_disk_is_busy_are_stored_together(tmp_path: Path, peers: Peers) -> None:
     server = Watched(data=str(tmp_path / "messages.db"))
-    server.watch()
     async with served(server) as port:
         clients = [await peers(port) for _ in range(20)]
         for client in clients:
             await client.settle()
         server.disk_is_free.clear()
+        server.disk_is_busy.clear()
         clients[0].writer.write(clients[0].line(**send("first")))
         await server.disk_is_busy.wait()
         before = len(server.batches)

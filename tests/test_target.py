@@ -28,7 +28,7 @@ def judged(target: str, until: str, *more: str) -> subprocess.CompletedProcess[s
 
 
 def test_a_failure_is_told_to_the_author_of_the_server() -> None:
-    result = judged("tests/broken/delivers_twice.py", "basic", "-k", "reaches_every_subscriber")
+    result = judged("tests/broken/basic.py:DeliversTwice", "basic", "-k", "reaches_every_subscriber")
     assert result.returncode == 1
     story = result.stdout.partition("claim     a message reaches every subscriber of its topic\n")[2]
     assert story.splitlines()[3:11] == [
