@@ -130,9 +130,8 @@ class Peer:
         return heard
 
     async def settle(self) -> None:
-        await patiently(self.hear_mark(f"mark {next(number)}"), "the delivery of a message to ourselves")
-
-    async def hear_mark(self, mark: str) -> None:
+        """Wait until the server has handled all that was said: until a message to ourselves comes back."""
+        mark = f"mark {next(number)}"
         self.writer.write(self.line(command="send", topic=self.private, msg=mark))
         while (message := await self.receive()).get("msg") != mark or message.get("topic") != self.private:
             self.sort(message)

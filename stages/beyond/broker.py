@@ -75,7 +75,7 @@ class Pool:
                 self.places[last] = place
 
     def draw(self, rng: random.Random) -> Client:
-        return self.clients[int(rng.random() * len(self.clients))]
+        return rng.choice(self.clients)
 
     def __contains__(self, client: Client) -> bool:
         return client in self.places
@@ -284,19 +284,22 @@ class Broker(Generic[TopicT]):
     def send(self, command: Send, client: Client) -> None:
         """Number a message, and pass it on."""
         topic = self.topic(command.topic)
-        message = Message(
-            topic=topic.name,
-            msg=command.msg,
-            delivery=command.delivery,
-            cache=command.cache,
-            index=topic.next_index,
-        )
+        message = self.numbered(topic, command)
         topic.next_index += 1
         if command.delivery == "all":
             self.send_to_all(topic, message)
         else:
             self.send_to_one(topic, message)
         self.answer(client, command)
+
+    def numbered(self, topic: TopicT, command: Send) -> Message:
+        return Message(
+            topic=topic.name,
+            msg=command.msg,
+            delivery=command.delivery,
+            cache=command.cache,
+            index=topic.next_index,
+        )
 
     def send_to_all(self, topic: TopicT, message: Message) -> None:
         if topic.subscribers:

@@ -33,7 +33,7 @@ class Server:
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
 
     async def connect(self) -> Client:
-        return await Client.connect(self.port)
+        return await Client.connect(self.port, speak="json")
 
     def kill(self) -> None:
         self.process.kill()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stages import STAGES, serve
+from stages.beyond import acks, broker, durable, replies, slow_consumers
 from stages.lab.workbench.background import launch
 from stages.lab.judging.exercises import EXERCISES, Claim
 from stages.lab.judging.exercises_beyond import BEYOND
@@ -20,8 +21,8 @@ SCENARIOS = EXERCISES | BEYOND
 TESTS = Path(__file__).parents[3] / "tests"
 
 
-async def check(server: type[serve.Handler], exercise: str | None = None, *, until: str | None = None) -> Text:
-    """Try a server: a line for each claim, ✓ if it holds, else what was expected and what was got.
+async def check(server: type[Any], exercise: str | None = None, *, until: str | None = None) -> Text:
+    """Try a server, or a broker: a line for each claim, ✓ if it holds, else what was expected and what was got.
 
     `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared tests it is to pass:
     the very tests that `pytest` runs, found in the project's checkout. Raises ValueError for unknown names.
@@ -31,12 +32,22 @@ async def check(server: type[serve.Handler], exercise: str | None = None, *, unt
     names = [module.rpartition(".")[2] for module in STAGES]
     if until is not None and until not in names:
         raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(names)}")
+    server = with_broker(server, exercise)
     claims = await try_exercise(server, exercise) if exercise else []
     tested = await asyncio.to_thread(run_tests, server, until) if until else []
     if exercise and until:
         failed = [claim.text for claim in tested if claim.expected != claim.got]
         tested = [Claim(f"all tests up to {until} still pass", [], failed)]
     return verdict(claims + tested)
+
+
+def with_broker(mine: type, exercise: str | None) -> type[serve.Handler]:
+    """The class itself, if it is a server; a server around it, if it is a broker."""
+    if not issubclass(mine, broker.Broker):
+        return mine
+    stages = {"purge": durable.Server, "once": durable.Server, "at_most_three": slow_consumers.Server}
+    stage = acks.Server if issubclass(mine, acks.Broker) else replies.Server
+    return type("Server", (stages.get(exercise or "", stage),), {"Broker": mine})
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:

@@ -97,7 +97,7 @@ async def purge(lab: Lab) -> Claims:
     await alice.subscribe("foo")
     yield Claim("nothing of it is left, also of work that came back", [], texts(await alice.received()))
     server: Any = lab.server
-    lab.restart(type(server)(data=server.storage.path))
+    lab.restart(type(server)(data=server.data))
     bob = await lab.connect("bob")
     await bob.subscribe("foo")
     yield Claim("nor after a restart", [], texts(await bob.received()))
@@ -116,7 +116,7 @@ async def once(lab: Lab) -> Claims:
     yield Claim("a message with a key is accepted as often as it is sent", [True, True], twice)
     yield Claim("and delivered once", ["pay 5"], texts(await alice.received()))
     server: Any = lab.server
-    lab.restart(type(server)(data=server.storage.path))
+    lab.restart(type(server)(data=server.data))
     bob = await lab.connect("bob")
     await accepted(bob, **send, key="invoice 7")
     await accepted(bob, **send, key="invoice 8")

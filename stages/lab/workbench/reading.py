@@ -19,13 +19,17 @@ class Text:
         return self.plain
 
 
-def show(thing: Any) -> Text:
-    """The highlighted source of a module, class, method or function. Raises TypeError for anything else."""
+def show(*things: Any) -> Text:
+    """The highlighted source of modules, classes, methods or functions. Raises TypeError for anything else."""
+    source = "\n\n".join(map(source_of, things))
+    return Text(f"```python\n{source}\n```", source)
+
+
+def source_of(thing: Any) -> str:
     try:
-        source = inspect.cleandoc("\n" + inspect.getsource(thing))
+        return inspect.cleandoc("\n" + inspect.getsource(thing))
     except (TypeError, OSError):
         raise TypeError(f"show expects a module, class or method that was read from a file, not {thing!r}") from None
-    return Text(f"```python\n{source}\n```", source)
 
 
 def overview(server: type) -> Text:
