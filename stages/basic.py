@@ -44,7 +44,8 @@ class Server:
             getattr(self, command["command"])(command, client)
 
     def check(self, command: wire.Command) -> None:
-        """Raise `wire.Error` unless every field is as it must be; a bad command then changes nothing."""
+        """Raise `wire.Error` unless every field is as it must be; a bad command then changes
+        nothing."""
         if command.get("command") not in self.commands:
             raise wire.FieldError(command, "command", " or ".join(map(repr, self.commands)))
         if not isinstance(command.get("topic"), str):

@@ -1,4 +1,5 @@
-"""What stands between a socket and a queue: lines come in, in turn with other clients; bytes go out."""
+"""What stands between a socket and a queue: lines come in, in turn with other clients; bytes go
+out."""
 
 import asyncio
 import logging
@@ -18,7 +19,8 @@ CLOSE_REASONS = (TOO_SLOW, NOT_STORED)
 
 
 async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks off."""
+    """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks
+    off."""
     async for batch in read_batches(reader, wire.LIMIT, CHUNK):
         for line in batch:
             yield line
@@ -27,12 +29,15 @@ async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 async def read_batches(
     reader: asyncio.StreamReader, limit: int, chunk: int
 ) -> AsyncIterator[list[bytes]]:
-    """Yield such lines, all at once that have come: at most `chunk` bytes and the rest of a line before."""
+    """Yield such lines, all at once that have come: at most `chunk` bytes and the rest of a line
+    before."""
     lines, ended = wire.Lines(limit), False
     with suppress(OSError):
         while not ended:
             data = await reader.read(chunk)
-            await asyncio.sleep(0)  # a turn for the others: a client that floods us must not starve them
+            await asyncio.sleep(
+                0
+            )  # a turn for the others: a client that floods us must not starve them
             batch = lines.feed(data)
             log_received(batch)
             said = [line for line in batch if line.strip() or len(line) > limit]
@@ -71,7 +76,9 @@ class Connection:
     def flush(self) -> None:
         if not self.closing:  # what is sent to a client that is gone is lost
             self.writer.write(self.unsent)
-        self.unsent = bytearray()  # a new buffer, since the transport may keep a reference to this one
+        self.unsent = (
+            bytearray()
+        )  # a new buffer, since the transport may keep a reference to this one
 
     @property
     def size(self) -> int:
@@ -83,7 +90,8 @@ class Connection:
         return self.writer.transport.is_closing()
 
     def limit(self, high_water: int) -> None:
-        """Let `drained` wait whenever more than `high_water` bytes are unsent, until a quarter is left."""
+        """Let `drained` wait whenever more than `high_water` bytes are unsent, until a quarter is
+        left."""
         self.writer.transport.set_write_buffer_limits(high=high_water)
 
     async def drained(self) -> None:
@@ -105,5 +113,7 @@ class Connection:
 
     def abort(self) -> None:
         """Close the connection at once. Doing it to one that is closed does no harm."""
-        with suppress(AttributeError):  # asyncio's transports forget their loop once they are closed
+        with suppress(
+            AttributeError
+        ):  # asyncio's transports forget their loop once they are closed
             self.writer.transport.abort()

@@ -17,7 +17,8 @@ from stages import basic, serve, settings, wire
 
 @dataclass(eq=False)
 class Server(basic.Server):
-    """A queue that can send a message to one subscriber, chosen at random (reproducibly, given a `seed`)."""
+    """A queue that can send a message to one subscriber, chosen at random (reproducibly, given a
+    `seed`)."""
 
     seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
 

@@ -13,8 +13,8 @@ from stages import caching, serve, wire
 
 
 class Server(caching.Server):
-    """A queue that numbers the messages of each topic 0, 1, 2 …, and replays only those that a subscriber
-    has not seen."""
+    """A queue that numbers the messages of each topic 0, 1, 2 …, and replays only those that a
+    subscriber has not seen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

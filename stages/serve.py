@@ -30,8 +30,8 @@ OPEN_FILES = 10_500
 
 
 class Handler(Protocol):
-    """What can be served: any stage's `Server`. If it is an async context manager, it is entered while
-    it is being served."""
+    """What can be served: any stage's `Server`. If it is an async context manager, it is entered
+    while it is being served."""
 
     async def handle_client(self, reader: asyncio.StreamReader, client: Any, /) -> None:
         """Serve one client, a `Connection`, until it leaves."""
@@ -39,15 +39,20 @@ class Handler(Protocol):
 
 @asynccontextmanager
 async def listening(
-    server: Handler, host: str, port: int, connection: Callable[[asyncio.StreamWriter], Connection] = Connection
+    server: Handler,
+    host: str,
+    port: int,
+    connection: Callable[[asyncio.StreamWriter], Connection] = Connection,
 ) -> AsyncIterator[int]:
-    """Serve clients on `host`:`port` as long as the `async with` block runs; yields the port (0: any free one).
+    """Serve clients on `host`:`port` as long as the `async with` block runs; yields the port (0:
+    any free one).
 
     Raises OSError if it cannot listen there. At the end every connection is closed.
     """
     clients: dict[asyncio.Task[None], Connection] = {}
 
-    # Not a coroutine: asyncio would wrap it in a task of its own, and print a traceback when we cancel it.
+    # Not a coroutine: asyncio would wrap it in a task of its own, and print a traceback when we
+    # cancel it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = connection(writer)
         if not listener.is_serving():  # accepted in the moment of stopping
@@ -59,7 +64,9 @@ async def listening(
     async with AsyncExitStack() as stack:
         if isinstance(server, AbstractAsyncContextManager):
             await stack.enter_async_context(server)
-        listener = await asyncio.start_server(connected, host, port, limit=wire.LIMIT, backlog=BACKLOG)
+        listener = await asyncio.start_server(
+            connected, host, port, limit=wire.LIMIT, backlog=BACKLOG
+        )
         try:
             yield listener.sockets[0].getsockname()[1]
         finally:
@@ -92,7 +99,8 @@ class CannotServe(Exception):
 
 
 async def run(server: Handler, prog: str, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM; a second one ends the process on the spot. Raises `CannotServe`."""
+    """Serve until Ctrl-C or SIGTERM; a second one ends the process on the spot. Raises
+    `CannotServe`."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def stopping(number: int, _frame: object) -> None:
@@ -100,7 +108,10 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop.set)
 
-    for number in (signal.SIGINT, signal.SIGTERM):  # loop.add_signal_handler does not exist on Windows
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # loop.add_signal_handler does not exist on Windows
         signal.signal(number, stopping)
     async with AsyncExitStack() as stack:
         try:
@@ -112,12 +123,17 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
 
 
 def main(stage: type[Handler]) -> None:
-    """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N] …`."""
+    """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N]
+    …`."""
     name = getattr(sys.modules["__main__"].__spec__, "name", None)
     parser = settings.Parser(prog=name, description=stage.__doc__)
     parser.add_argument("port", type=int, help="0 for any free one")
-    parser.add_argument("--host", default="localhost", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--quiet", action="store_true", help="no line for each connection and command")
+    parser.add_argument(
+        "--host", default="localhost", help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="no line for each connection and command"
+    )
     parser.add_settings(stage)
     chosen = vars(parser.parse_args())
     host, port, quiet = map(chosen.pop, ("host", "port", "quiet"))
@@ -138,20 +154,22 @@ def main(stage: type[Handler]) -> None:
 
 
 def set_up_process(quiet: bool) -> None:
-    """Log to stdout, keep others' warnings and tracebacks from stderr, and allow many connections."""
+    """Log to stdout, keep others' warnings and tracebacks from stderr, and allow many
+    connections."""
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     log.addHandler(logging.StreamHandler(sys.stdout))
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
     logging.getLogger("asyncio").addFilter(Once())
-    # Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our stderr;
+    # Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our
+    # stderr;
     # "<unknown>" is the name under which literal_eval compiles.
     warnings.filterwarnings("ignore", module="<unknown>")
     allow_open_files()
 
 
 class Once(logging.Filter):
-    """Passes one record for each trouble: asyncio reports each of a thousand connections that it could
-    not accept, and each with a traceback."""
+    """Passes one record for each trouble: asyncio reports each of a thousand connections that it
+    could not accept, and each with a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +184,8 @@ class Once(logging.Filter):
 
 
 def allow_open_files() -> None:
-    """Raise this process's limit of open files, if it is too low; say so if the system does not let us."""
+    """Raise this process's limit of open files, if it is too low; say so if the system does not let
+    us."""
     try:
         import resource
     except ImportError:
@@ -176,5 +195,7 @@ def allow_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < OPEN_FILES:
-        problem = f"this system allows {wanted} open files: expected {OPEN_FILES} for 10000 connections"
+        problem = (
+            f"this system allows {wanted} open files: expected {OPEN_FILES} for 10000 connections"
+        )
         print(f"{problem} (see `ulimit -Hn`)", file=sys.stderr)

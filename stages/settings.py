@@ -1,5 +1,5 @@
-"""The settings of a stage: fields of its `Server`, a dataclass, each with its meaning; and the command
-line's flags made from them.
+"""The settings of a stage: fields of its `Server`, a dataclass, each with its meaning; and the
+command line's flags made from them.
 
     cache_length: int = setting(100, "messages kept of each topic", at_least=0)
 
@@ -20,7 +20,8 @@ T = TypeVar("T")
 def setting(
     default: T, meaning: str, *, at_least: float | None = None, more_than: float | None = None
 ) -> T:
-    """A field of a dataclass: a setting with its default, its meaning (and unit), and its smallest value."""
+    """A field of a dataclass: a setting with its default, its meaning (and unit), and its smallest
+    value."""
     about = {"meaning": meaning, "at_least": at_least, "more_than": more_than}
     field: T = dataclasses.field(default=default, kw_only=True, metadata=about)
     return field
@@ -43,7 +44,8 @@ def check(server: object) -> None:
 
 
 def trial_settings(stage: type, folder: str) -> dict[str, Any]:
-    """The settings under which tests and exercises try a stage: with the same random choices each time, and its file in
+    """The settings under which tests and exercises try a stage: with the same random choices each
+    time, and its file in
     `folder`."""
     # A class of one's own may have an `__init__` that takes none of them.
     accepted = inspect.signature(stage).parameters.values()
@@ -51,7 +53,11 @@ def trial_settings(stage: type, folder: str) -> dict[str, Any]:
     names = {parameter.name for parameter in accepted}
     known = {field.name for field in settings_of(stage) if takes_all or field.name in names}
     # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
-    durable = {"data": os.path.join(folder, "messages.db"), "cache_length": 100} if "data" in known else {}
+    durable = (
+        {"data": os.path.join(folder, "messages.db"), "cache_length": 100}
+        if "data" in known
+        else {}
+    )
     return durable | ({"seed": 42} if "seed" in known else {})
 
 

@@ -14,8 +14,8 @@ LIMIT = 64 * 1024
 """The longest line accepted, in bytes."""
 
 Command = dict[str, Any]
-"""What a client sends, and a subscriber receives: `command` and `topic`, texts; of a `send` also `msg`, any literal;
-and whatever else the client has put in."""
+"""What a client sends, and a subscriber receives: `command` and `topic`, texts; of a `send` also
+`msg`, any literal; and whatever else the client has put in."""
 
 EXAMPLE = "{'command': 'subscribe', 'topic': 'foo'}"
 NOT_LITERAL = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -40,16 +40,16 @@ class FieldError(Error):
 
 
 class Lines:
-    """Cuts what a client sends into lines. Of a line longer than `limit` only the beginning is kept,
-    itself too long for `decode` to accept."""
+    """Cuts what a client sends into lines. Of a line longer than `limit` only the beginning is
+    kept, itself too long for `decode` to accept."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that end in `data`, which may be any piece of the stream; b"" is the end of file,
-        and ends the last line, too."""
+        """The lines that end in `data`, which may be any piece of the stream; b"" is the end of
+        file, and ends the last line, too."""
         *lines, end = (data or b"\n").split(b"\n")
         if lines:
             lines[0] = bytes(self.rest + lines[0])
@@ -65,8 +65,9 @@ def decode(line: bytes, limit: int = LIMIT) -> Command:
         raise Error(f"line too long: expected at most {limit} bytes")
     try:
         command = ast.literal_eval(line.decode().strip())
-        # Only what str() spells so that literal_eval can read it back may pass: a subscriber must be
-        # able to. Not so 1e999, ... and deeply nested 1+1j; and str() raises for over 4300 digits.
+        # Only what str() spells so that literal_eval can read it back may pass: a subscriber must
+        # be able to. Not so 1e999, ... and deeply nested 1+1j; and str() raises for over 4300
+        # digits.
         spelled = str(command)
         if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
             ast.literal_eval(spelled)

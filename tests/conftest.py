@@ -1,4 +1,5 @@
-"""What the tests are given: the server under test, connections to it, and the record of what goes over the wire."""
+"""What the tests are given: the server under test, connections to it, and the record of what goes
+over the wire."""
 
 import asyncio
 import importlib
@@ -40,7 +41,8 @@ def new_server(stage: str, folder: Path) -> serve.Handler:
 async def restart(
     stage: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Callable[[], Awaitable[Peer]]]:
-    """Stops the server under test, if it runs, and starts another one in its place; returns a client of that one."""
+    """Stops the server under test, if it runs, and starts another one in its place; returns a
+    client of that one."""
     wanted = request.config.getoption("--target")
     if stage == TARGET and target.address_of(wanted):
         pytest.skip("a server that is running already cannot be restarted from here")
@@ -52,7 +54,10 @@ async def restart(
                 address = running.enter_context(target.serving(wanted, str(tmp_path)))
             else:
                 server = new_server(stage, tmp_path)
-                address = "127.0.0.1", await running.enter_async_context(serve.listening(server, "127.0.0.1", 0))
+                address = (
+                    "127.0.0.1",
+                    await running.enter_async_context(serve.listening(server, "127.0.0.1", 0)),
+                )
             peer = await Peer.connect(*address, speaks_json=stage == TARGET or speaks_json(stage))
             running.callback(peer.close)
             return peer
@@ -61,8 +66,11 @@ async def restart(
 
 
 @pytest.fixture
-async def address(stage: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[target.Address]:
-    """Where the server under test listens. A stage that has stopped must have left nothing behind."""
+async def address(
+    stage: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[target.Address]:
+    """Where the server under test listens. A stage that has stopped must have left nothing
+    behind."""
     if stage == TARGET:
         with target.serving(request.config.getoption("--target"), str(tmp_path)) as address:
             yield address

@@ -1,7 +1,9 @@
-"""The matrix of stages and claims: what a stage introduces holds from that stage on, and not before.
+"""The matrix of stages and claims: what a stage introduces holds from that stage on, and not
+before.
 
-A test in `test_<stage>.py` that uses `connect`, `address` or `restart` runs on every stage. On the earlier ones it is a
-strict expected failure: if it passed there, the stage would not add what the test claims.
+A test in `test_<stage>.py` that uses `connect`, `address` or `restart` runs on every stage. On the
+earlier ones it is a strict expected failure: if it passed there, the stage would not add what the
+test claims.
 """
 
 from collections import defaultdict
@@ -37,16 +39,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
     if "stage" not in metafunc.fixturenames or "stage" in chosen:
         return
-    own, last = introduced_in(metafunc.module), next(metafunc.definition.iter_markers("until"), None)
+    own, last = (
+        introduced_in(metafunc.module),
+        next(metafunc.definition.iter_markers("until"), None),
+    )
     since, until = NAMES.index(own or NAMES[0]), NAMES.index(last.args[0] if last else NAMES[-1])
     if metafunc.config.getoption("--target"):
         replaced = until < NAMES.index(metafunc.config.getoption("--until"))
-        return metafunc.parametrize("stage", [pytest.param(TARGET, marks=pytest.mark.skip)] if replaced else [TARGET])
+        return metafunc.parametrize(
+            "stage", [pytest.param(TARGET, marks=pytest.mark.skip)] if replaced else [TARGET]
+        )
     absent = pytest.mark.xfail(
-        raises=AssertionError, strict=True, reason=f"holds from {own} on{', not later' * bool(last)}"
+        raises=AssertionError,
+        strict=True,
+        reason=f"holds from {own} on{', not later' * bool(last)}",
     )
     marks = [[] if since <= n <= until else [absent] for n in range(len(NAMES))]
-    metafunc.parametrize("stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)])
+    metafunc.parametrize(
+        "stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)]
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,16 +75,23 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     parameters = test.partition("[")[2].rstrip("]").split("-")
     stage = next((name for name in [*NAMES, TARGET] if name in parameters), None)
     if stage and (report.when == "call" or report.failed):
-        outcomes[module, claim_of(test)][stage].add("xfailed" if hasattr(report, "wasxfail") else report.outcome)
+        outcomes[module, claim_of(test)][stage].add(
+            "xfailed" if hasattr(report, "wasxfail") else report.outcome
+        )
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Print the table of stages and features."""
     columns = [TARGET] if config.getoption("--target") else NAMES
     sign = {frozenset({"passed"}): "✓", frozenset({"xfailed"}): "·", frozenset(): " "}
     terminalreporter.section("stages and features (✓ holds  · not yet, as it should be  ✗ broken)")
     terminalreporter.write_line(" ".join(name[:11].rjust(11) for name in columns))
-    by_stage = sorted(outcomes.items(), key=lambda row: [row[0][0].endswith(f"{name}.py") for name in reversed(NAMES)])
+    by_stage = sorted(
+        outcomes.items(),
+        key=lambda row: [row[0][0].endswith(f"{name}.py") for name in reversed(NAMES)],
+    )
     for (_, claim), stages in by_stage:
         signs = "".join(sign.get(frozenset(stages[name]), "✗").rjust(12) for name in columns)
         terminalreporter.write_line(f"{signs[1:]}  {claim}")

@@ -1,4 +1,5 @@
-"""A client for the tests: a socket, the wire of the article or that of `replies`, and nothing of a server's inside."""
+"""A client for the tests: a socket, the wire of the article or that of `replies`, and nothing of a
+server's inside."""
 
 import ast
 import asyncio
@@ -44,11 +45,11 @@ async def patiently(event: Awaitable[T], what: str) -> T:
 class Peer:
     """One connection to the server under test, and the transcript of what goes over it.
 
-    After `subscribe` and `send` the server has handled the command: the peer sends itself a mark on a private
-    topic, and waits for it. `heard` uses the same mark to show what did *not* arrive.
+    After `subscribe` and `send` the server has handled the command: the peer sends itself a mark on
+    a private topic, and waits for it. `heard` uses the same mark to show what did *not* arrive.
 
-    On the JSON wire, every command has an `id`. An answer that refuses is heard as an error, with its detail; those of
-    success are kept apart, in `answers`.
+    On the JSON wire, every command has an `id`. An answer that refuses is heard as an error, with
+    its detail; those of success are kept apart, in `answers`.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Peer:
         return peer
 
     def line(self, **fields: Any) -> bytes:
-        """A command as this server's wire spells it. JSON's `delivery` is for all unless it is given."""
+        """A command as this server's wire spells it. JSON's `delivery` is for all unless it is
+        given."""
         if self.speaks_json:
             defaults = {"delivery": "all"} if fields.get("command") == "send" else {}
             fields = defaults | fields | {"id": next(number)}
@@ -130,10 +132,13 @@ class Peer:
         return heard
 
     async def settle(self) -> None:
-        """Wait until the server has handled all that was said: until a message to ourselves comes back."""
+        """Wait until the server has handled all that was said: until a message to ourselves comes
+        back."""
         mark = f"mark {next(number)}"
         self.writer.write(self.line(command="send", topic=self.private, msg=mark))
-        while (message := await self.receive()).get("msg") != mark or message.get("topic") != self.private:
+        while (message := await self.receive()).get("msg") != mark or message.get(
+            "topic"
+        ) != self.private:
             self.sort(message)
 
     def sort(self, message: Message) -> None:
@@ -146,12 +151,16 @@ class Peer:
     async def receive(self) -> Message:
         """The next line from the server."""
         line = await patiently(self.reader.readline(), "a line")
-        assert line.endswith(b"\n"), f"expected a line, but the server closed the connection after {line!r}"
+        assert line.endswith(b"\n"), (
+            f"expected a line, but the server closed the connection after {line!r}"
+        )
         return self.parsed(line)
 
     def parsed(self, line: bytes) -> Message:
         try:
-            message = json.loads(line) if self.speaks_json else ast.literal_eval(line.decode().strip())
+            message = (
+                json.loads(line) if self.speaks_json else ast.literal_eval(line.decode().strip())
+            )
         except (SyntaxError, ValueError):
             message = None
         wanted = "a JSON object" if self.speaks_json else "a dict literal"
@@ -159,7 +168,11 @@ class Peer:
         if self.speaks_json and message.get("success") is False:
             message = {"error": f"{message['reason']} {message.get('detail', '')}"}
         if message.get("topic") != self.private and "success" not in message and self.transcript:
-            kind, text = ("error", shortened(str(message["error"]))) if "error" in message else ("deliver", "")
+            kind, text = (
+                ("error", shortened(str(message["error"])))
+                if "error" in message
+                else ("deliver", "")
+            )
             self.transcript[-1].arrows.append(Arrow(kind, self.name, text or message_text(message)))
         return message
 
@@ -186,7 +199,9 @@ class Peer:
         """Break off at once: with no time to linger, close() makes the system send a TCP reset."""
         self.note("leave", "breaks off")
         no_time = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
+        self.writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, no_time
+        )
         self.writer.transport.abort()
 
     def close(self) -> None:
@@ -202,6 +217,8 @@ def msgs(messages: list[Message]) -> list[Any]:
 
 def only_error(messages: list[Message]) -> str:
     """The text of an error line, which must be all there is."""
-    assert [list(message) for message in messages] == [["error"]], f"expected one error line, got {messages}"
+    assert [list(message) for message in messages] == [["error"]], (
+        f"expected one error line, got {messages}"
+    )
     assert isinstance(messages[0]["error"], str)
     return messages[0]["error"]

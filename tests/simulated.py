@@ -1,5 +1,5 @@
-"""Time, network and disk for the simulation, all in one thread: nothing happens but by the loop's turn, and what is
-random comes from one seed."""
+"""Time, network and disk for the simulation, all in one thread: nothing happens but by the loop's
+turn, and what is random comes from one seed."""
 
 import asyncio
 import random
@@ -52,14 +52,16 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 class Link(asyncio.Transport):
-    """The server's end of a connection. What either side sends arrives later, in pieces; `receive` is called with what
-    arrives at the client, as long as it reads."""
+    """The server's end of a connection. What either side sends arrives later, in pieces; `receive`
+    is called with what arrives at the client, as long as it reads."""
 
     def __init__(self, rng: random.Random, receive: Callable[[bytes], None], window: int) -> None:
         super().__init__()
         self.rng = rng
         self.receive = receive
-        self.window = window  # bytes that the system takes from the server though the client does not read
+        self.window = (
+            window  # bytes that the system takes from the server though the client does not read
+        )
         self.on_its_way = bytearray()
         self.buffer = bytearray()
         self.high = 65536
@@ -76,7 +78,7 @@ class Link(asyncio.Transport):
 
     def later(self, call: Callable[[], None]) -> None:
         self.arrives = max(self.arrives, self.loop.time()) + self.rng.random() * 0.01
-        self.loop.call_at(self.arrives, lambda: self.lost or call())
+        self.loop.call_at(self.arrives, lambda: None if self.lost else call())
 
     def say(self, data: bytes) -> None:
         while data and not self.ended:
@@ -107,7 +109,8 @@ class Link(asyncio.Transport):
                 self.protocol.pause_writing()
 
     def pump(self) -> None:
-        """Move what there is room for from the server's buffer to the network, and on to the client."""
+        """Move what there is room for from the server's buffer to the network, and on to the
+        client."""
         room = max(0, self.window - len(self.on_its_way))
         self.on_its_way += self.buffer[:room]
         del self.buffer[:room]

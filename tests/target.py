@@ -35,7 +35,9 @@ class Unusable(Exception):
 
 def load(name: str) -> Any:
     """The class that `name` means. Raises `Unusable`."""
-    named = ".py:" in name or (":" in name and not name.endswith(".py"))  # C:\\my_server.py has a colon, too
+    named = ".py:" in name or (
+        ":" in name and not name.endswith(".py")
+    )  # C:\\my_server.py has a colon, too
     path, _, attribute = (name if named else f"{name}:Server").rpartition(":")
     try:
         if path.endswith(".py"):
@@ -60,10 +62,12 @@ def address_of(target: str | type[serve.Handler]) -> Address | None:
 
 @contextmanager
 def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]:
-    """A fresh server of the target's class, which may keep files in `folder`; or the running one, if the target is an
-    address. Raises `Unusable`."""
+    """A fresh server of the target's class, which may keep files in `folder`; or the running one,
+    if the target is an address. Raises `Unusable`."""
     if isinstance(target, type):
-        from stages.lab.workbench.background import Background  # not at the top: the program, which starts often, goes without
+        from stages.lab.workbench.background import (
+            Background,
+        )  # not at the top: the program, which starts often, goes without
 
         background = Background(target(**trial_settings(target, folder)))
         yield HOST, background.port
@@ -77,7 +81,9 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
         yield address
         return
     command = [sys.executable, __file__, target, folder]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+    ) as process:
         assert process.stdout
         patience = threading.Timer(START, process.kill)
         patience.start()
@@ -85,7 +91,10 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
         patience.cancel()
         try:
             if not line.isdigit():
-                raise Unusable(line or f"{target} has not started within {START} seconds: does it serve when imported?")
+                raise Unusable(
+                    line
+                    or f"{target} has not started within {START} seconds: does it serve when imported?"
+                )
             yield HOST, int(line)
         finally:
             process.kill()

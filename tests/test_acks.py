@@ -20,11 +20,15 @@ async def ack(peer: Peer, topic: str, index: int) -> list[Message]:
 def works(messages: list[Message]) -> list[tuple[Any, Any, bool]]:
     """Index and text of each message, and whether it comes not for the first time."""
     assert all("msg" in message for message in messages), f"expected messages, got {messages}"
-    return [(message.get("index"), message["msg"], message.get("redelivered") is True) for message in messages]
+    return [
+        (message.get("index"), message["msg"], message.get("redelivered") is True)
+        for message in messages
+    ]
 
 
 async def test_work_of_a_worker_that_is_gone_goes_to_another(connect: Connect) -> None:
-    """Hand what a client has not acknowledged to another subscriber as soon as the client is gone, `redelivered`."""
+    """Hand what a client has not acknowledged to another subscriber as soon as the client is gone,
+    `redelivered`."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True)
     await boss.send(topic, "a", "b", delivery="one")
@@ -35,7 +39,8 @@ async def test_work_of_a_worker_that_is_gone_goes_to_another(connect: Connect) -
 
 
 async def test_work_that_nobody_can_take_waits_in_the_order_of_its_index(connect: Connect) -> None:
-    """If nobody else is there, unacknowledged messages go back to the cache, between those that wait there."""
+    """If nobody else is there, unacknowledged messages go back to the cache, between those that
+    wait there."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True, prefetch=2)
     await boss.send(topic, "a", "b", "c", delivery="one")
@@ -62,7 +67,8 @@ async def test_what_was_acknowledged_does_not_come_again(connect: Connect) -> No
 
 
 async def test_a_worker_gets_no_more_than_it_asked_for(connect: Connect) -> None:
-    """With `prefetch` N a worker holds at most N messages; the next comes when it has acknowledged one."""
+    """With `prefetch` N a worker holds at most N messages; the next comes when it has acknowledged
+    one."""
     topic, boss, alice = fresh_topic(), await connect(), await connect()
     await boss.send(topic, "0", "1", delivery="one")
     assert msgs(await alice.subscribe(topic, ack=True, prefetch=3)) == ["0", "1"]
@@ -85,20 +91,28 @@ async def test_work_goes_to_who_has_room(connect: Connect) -> None:
 
 
 async def test_only_what_one_holds_can_be_acknowledged(connect: Connect) -> None:
-    """Refuse to acknowledge another's message, one twice, or one that never was, and change nothing."""
+    """Refuse to acknowledge another's message, one twice, or one that never was, and change
+    nothing."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True)
     await boss.send(topic, "a", "b", delivery="one")
     await bob.subscribe(topic, ack=True)
     assert msgs(await alice.heard()) == ["a", "b"]
     assert await ack(alice, topic, 0) == []
-    for peer, name, index in ((alice, topic, 0), (bob, topic, 1), (alice, topic, 7), (alice, fresh_topic(), 1)):
+    for peer, name, index in (
+        (alice, topic, 0),
+        (bob, topic, 1),
+        (alice, topic, 7),
+        (alice, fresh_topic(), 1),
+    ):
         assert str(index) in only_error(await ack(peer, name, index))
     await alice.quit()
     assert works(await bob.heard()) == [(1, "b", True)]
 
 
-async def test_who_does_not_acknowledge_can_take_over_the_work_of_one_who_does(connect: Connect) -> None:
+async def test_who_does_not_acknowledge_can_take_over_the_work_of_one_who_does(
+    connect: Connect,
+) -> None:
     """A subscriber without `ack` is given a message once, and then it is forgotten."""
     topic, boss, alice, bob, carol = fresh_topic(), *[await connect() for _ in range(4)]
     await alice.subscribe(topic, ack=True)
@@ -122,7 +136,8 @@ async def test_work_that_came_back_is_not_pushed_out_of_the_cache(connect: Conne
 
 
 async def test_who_unsubscribes_may_finish_its_work(connect: Connect) -> None:
-    """After `unsubscribe` no more work comes, but what a worker holds it can still acknowledge, or lose."""
+    """After `unsubscribe` no more work comes, but what a worker holds it can still acknowledge, or
+    lose."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True, prefetch=2)
     await boss.send(topic, "a", "b", "c", delivery="one")
@@ -133,7 +148,9 @@ async def test_who_unsubscribes_may_finish_its_work(connect: Connect) -> None:
     assert works(await bob.subscribe(topic)) == [(1, "b", True), (2, "c", False)]
 
 
-async def test_who_wants_no_cache_gets_the_work_that_waits_because_it_is_busy(connect: Connect) -> None:
+async def test_who_wants_no_cache_gets_the_work_that_waits_because_it_is_busy(
+    connect: Connect,
+) -> None:
     """With `cache` false only what had to wait before the subscription is left to others."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await boss.send(topic, "before", delivery="one")
@@ -146,7 +163,8 @@ async def test_who_wants_no_cache_gets_the_work_that_waits_because_it_is_busy(co
 
 
 async def test_who_has_seen_more_than_there_is_gets_all_that_is_sent(connect: Connect) -> None:
-    """A `last_seen` beyond the newest message, perhaps of another server, hides nothing that is sent from now on."""
+    """A `last_seen` beyond the newest message, perhaps of another server, hides nothing that is
+    sent from now on."""
     topic, boss, alice = fresh_topic(), await connect(), await connect()
     await alice.subscribe(topic, ack=True, prefetch=1, last_seen=41)
     await boss.send(topic, "a", "b", "c", delivery="one")
@@ -155,7 +173,9 @@ async def test_who_has_seen_more_than_there_is_gets_all_that_is_sent(connect: Co
     assert msgs(await ack(alice, topic, 1)) == ["c"]
 
 
-async def test_what_a_worker_holds_comes_back_also_if_it_was_not_to_be_cached(connect: Connect) -> None:
+async def test_what_a_worker_holds_comes_back_also_if_it_was_not_to_be_cached(
+    connect: Connect,
+) -> None:
     """A message in a worker's hands is no longer one for the cache."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True)
@@ -192,7 +212,11 @@ async def test_the_server_redelivers_what_is_held_too_long() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "problem"),
-    [("ack_timeout", "more than 0: got 0"), ("waiting_length", "at least 0: got -1"), ("waiting_size", "at least 0: got -1")],
+    [
+        ("ack_timeout", "more than 0: got 0"),
+        ("waiting_length", "at least 0: got -1"),
+        ("waiting_size", "at least 0: got -1"),
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} must be {problem}"):

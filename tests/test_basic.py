@@ -53,12 +53,21 @@ async def test_subscribing_twice_does_not_deliver_twice(connect: Connect) -> Non
 
 
 @pytest.mark.until("disconnects")
-async def test_the_whole_command_is_delivered_with_fields_the_server_does_not_know(connect: Connect) -> None:
+async def test_the_whole_command_is_delivered_with_fields_the_server_does_not_know(
+    connect: Connect,
+) -> None:
     """Pass on the whole dict that was sent, not just the fields that you know."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     await alice.send(topic, "hello", priority=7, tags=["a", "b"], **{"two words": None})
-    expected = {"command": "send", "topic": topic, "msg": "hello", "priority": 7, "tags": ["a", "b"], "two words": None}
+    expected = {
+        "command": "send",
+        "topic": topic,
+        "msg": "hello",
+        "priority": 7,
+        "tags": ["a", "b"],
+        "two words": None,
+    }
     heard = await alice.heard()
     assert [{key: message.get(key) for key in expected} for message in heard] == [expected]
 
@@ -77,7 +86,8 @@ TEXTS = [
 
 
 async def test_any_text_can_be_a_message_or_a_topic(connect: Connect) -> None:
-    """Escape texts as Python does: quotes, backslashes, line ends, control characters, lone surrogates."""
+    """Escape texts as Python does: quotes, backslashes, line ends, control characters, lone
+    surrogates."""
     alice = await connect()
     for text in TEXTS:
         topic = fresh_topic() + text
@@ -122,8 +132,11 @@ async def test_quit_ends_the_connection_and_what_follows_is_not_read(connect: Co
     assert msgs(await alice.heard()) == ["before"]
 
 
-async def test_end_of_file_ends_the_connection_after_a_last_line_without_newline(connect: Connect) -> None:
-    """At the end of file, handle what is left as a line, then close. A client may close just its own half."""
+async def test_end_of_file_ends_the_connection_after_a_last_line_without_newline(
+    connect: Connect,
+) -> None:
+    """At the end of file, handle what is left as a line, then close. A client may close just its
+    own half."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     await alice.write(alice.line(command="send", topic=topic, msg="last words").rstrip())
@@ -159,7 +172,9 @@ BAD = {
 
 
 @pytest.mark.until("disconnects")
-async def test_a_bad_line_is_answered_with_an_error_and_the_connection_goes_on(connect: Connect) -> None:
+async def test_a_bad_line_is_answered_with_an_error_and_the_connection_goes_on(
+    connect: Connect,
+) -> None:
     """Answer {'error': '...'} that names what is wrong; change nothing, and read on."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
@@ -175,24 +190,32 @@ async def test_a_line_of_64_kib_is_accepted_and_a_longer_one_is_not(connect: Con
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     room = 65536 - len(alice.line(command="send", topic=topic, msg="").rstrip())
-    assert msgs(await alice.ask(alice.line(command="send", topic=topic, msg="x" * room))) == ["x" * room]
+    assert msgs(await alice.ask(alice.line(command="send", topic=topic, msg="x" * room))) == [
+        "x" * room
+    ]
     only_error(await alice.ask(alice.line(command="send", topic=topic, msg="x" * (room + 1))))
 
 
-async def test_an_overlong_line_is_one_error_and_the_next_line_is_understood(connect: Connect) -> None:
-    """A line over the limit must not fill your memory, nor be cut in two: skip it up to its end, and answer once."""
+async def test_an_overlong_line_is_one_error_and_the_next_line_is_understood(
+    connect: Connect,
+) -> None:
+    """A line over the limit must not fill your memory, nor be cut in two: skip it up to its end,
+    and answer once."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     for length in (alice.limit + 1, 3 * alice.limit):
         for piece in (length // 50, length):
-            await alice.write(b"{" * length + b"\n" + alice.line(command="send", topic=topic, msg="next"), piece)
+            await alice.write(
+                b"{" * length + b"\n" + alice.line(command="send", topic=topic, msg="next"), piece
+            )
             answers = await alice.heard()
             only_error(answers[:1])
             assert msgs(answers[1:]) == ["next"]
 
 
 async def test_an_overlong_line_that_never_ends_is_one_error(connect: Connect) -> None:
-    """The end of file ends the last line as well, also one that is too long; so it has an answer."""
+    """The end of file ends the last line as well, also one that is too long; so it has an
+    answer."""
     for character in b"{ ":
         for pieces in (1, 50):
             alice = await connect()
@@ -208,7 +231,9 @@ async def test_clients_that_break_off_do_not_disturb_the_others(connect: Connect
     for _ in range(20):
         gone = await connect()
         await gone.subscribe(topic)
-        await bob.send(topic, *["x" * 10_000] * 10)  # some of it on its way when the connection breaks
+        await bob.send(
+            topic, *["x" * 10_000] * 10
+        )  # some of it on its way when the connection breaks
         gone.reset()
     await bob.send(topic, "the end")
     assert msgs(await alice.heard())[-1] == "the end"

@@ -1,5 +1,5 @@
-"""The tests are tested: each of the wrong servers in `broken/` is caught by the claim named for it, and no claim is
-without one."""
+"""The tests are tested: each of the wrong servers in `broken/` is caught by the claim named for it,
+and no claim is without one."""
 
 import importlib
 import inspect
@@ -24,7 +24,11 @@ CLAIM_TOOLS = {"connect", "address", "restart"}
 
 def claims_of(stage: str) -> dict[str, Callable[..., Awaitable[None]]]:
     tests = vars(importlib.import_module(f"test_{stage}")).items()
-    return {name: test for name, test in tests if name.startswith("test_") and CLAIM_TOOLS & set(inspect.signature(test).parameters)}
+    return {
+        name: test
+        for name, test in tests
+        if name.startswith("test_") and CLAIM_TOOLS & set(inspect.signature(test).parameters)
+    }
 
 
 def wrong_servers() -> Iterator[tuple[str, Any]]:
@@ -49,7 +53,10 @@ class Bench:
     async def start(self) -> target.Address:
         await self.running.aclose()
         server = self.server(**self.settings)
-        self.there = "127.0.0.1", await self.running.enter_async_context(serve.listening(server, "127.0.0.1", 0))
+        self.there = (
+            "127.0.0.1",
+            await self.running.enter_async_context(serve.listening(server, "127.0.0.1", 0)),
+        )
         return self.there
 
     async def connect(self) -> Peer:
@@ -63,7 +70,11 @@ class Bench:
 
     async def run(self, test: Callable[..., Awaitable[None]]) -> None:
         try:
-            tools = {"connect": self.connect, "restart": self.restart, "address": await self.start()}
+            tools = {
+                "connect": self.connect,
+                "restart": self.restart,
+                "address": await self.start(),
+            }
             await test(**{name: tools[name] for name in inspect.signature(test).parameters})
         finally:
             await self.running.aclose()
@@ -75,15 +86,21 @@ def server_with(stage: str, wrong: Any) -> type[serve.Handler]:
         server: type[serve.Handler] = wrong
         return server
     sound = importlib.import_module(MODULES[stage]).Server
-    return type("Server", (sound,), {"Broker": wrong})
+    return type("Server", (sound,), {"broker_class": wrong})
 
 
-@pytest.mark.parametrize(("page", "wrong"), [pytest.param(*pair, id=pair[1].__name__) for pair in WRONG])
+@pytest.mark.parametrize(
+    ("page", "wrong"), [pytest.param(*pair, id=pair[1].__name__) for pair in WRONG]
+)
 async def test_a_wrong_server_is_caught_by_its_claim(
     page: str, wrong: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     claim = claims_of(page)[wrong.claim]
-    sound = importlib.import_module(MODULES[page]).Server if NAMES.index(page) >= JSON_SINCE else disconnects.Server
+    sound = (
+        importlib.import_module(MODULES[page]).Server
+        if NAMES.index(page) >= JSON_SINCE
+        else disconnects.Server
+    )
     await Bench(sound, tmp_path_factory.mktemp("sound")).run(claim)
     monkeypatch.setattr(peer, "TIMEOUT", 0.5)
     with pytest.raises(AssertionError):

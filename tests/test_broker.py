@@ -1,6 +1,8 @@
-"""The rules beyond the article, without a server: what goes in, and what comes out. The time is an argument."""
+"""The rules beyond the article, without a server: what goes in, and what comes out. The time is an
+argument."""
 
 import json
+import random
 from typing import Any
 
 import msgspec
@@ -20,20 +22,36 @@ class Bench:
         self.broker = acks.Broker(**{"seed": 42, "ack_timeout": 10.0} | settings)
         self.time = 0.0
 
-    def batch(self, *inputs: tuple[int, bytes | None], time: float | None = None) -> list[tuple[int, Any]]:
+    def batch(
+        self, *inputs: tuple[int, bytes | None], time: float | None = None
+    ) -> list[tuple[int, Any]]:
         """Carry out a batch; returns who is sent what, one after the other."""
         self.time = self.time if time is None else time
         parts = self.broker.carry_out(Batch(self.time, list(inputs)))
-        return [(client, each) for part in parts for clients, what in part for each in what for client in clients]
+        return [
+            (client, each)
+            for part in parts
+            for clients, what in part
+            for each in what
+            for client in clients
+        ]
 
-    def say(self, client: int, command: str, topic: str = "jobs", **fields: Any) -> list[tuple[int, Any]]:
-        return self.batch((client, json.dumps({"command": command, "topic": topic, **fields}).encode()))
+    def say(
+        self, client: int, command: str, topic: str = "jobs", **fields: Any
+    ) -> list[tuple[int, Any]]:
+        return self.batch(
+            (client, json.dumps({"command": command, "topic": topic, **fields}).encode())
+        )
 
     def work(self, client: int, **fields: Any) -> list[tuple[int, Any]]:
         return self.say(client, "subscribe", ack=True, **fields)
 
     def job(self, *msgs: str, **fields: Any) -> list[tuple[int, Any]]:
-        return [each for msg in msgs for each in self.say(BOSS, "send", msg=msg, delivery="one", **fields)]
+        return [
+            each
+            for msg in msgs
+            for each in self.say(BOSS, "send", msg=msg, delivery="one", **fields)
+        ]
 
     def leaves(self, client: int) -> list[tuple[int, Any]]:
         return self.batch((client, None))
@@ -41,7 +59,9 @@ class Bench:
 
 def jobs(sent: list[tuple[int, Any]]) -> list[tuple[int, str, bool]]:
     """Who got which job, and whether it comes again."""
-    return [(client, each.msg, each.redelivered) for client, each in sent if isinstance(each, Message)]
+    return [
+        (client, each.msg, each.redelivered) for client, each in sent if isinstance(each, Message)
+    ]
 
 
 def answers(sent: list[tuple[int, Any]]) -> list[Any]:
@@ -157,7 +177,9 @@ def test_the_time_never_goes_back() -> None:
 
 
 @pytest.mark.parametrize("limit", [{"waiting_length": 2}, {"waiting_size": 7}])
-def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(limit: dict[str, int]) -> None:
+def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(
+    limit: dict[str, int],
+) -> None:
     bench = Bench(**limit)
     assert answers(bench.job("one", "two")) == [SUCCESS] * 2
     (refusal,) = answers(bench.job("three", id="a7"))
@@ -166,7 +188,14 @@ def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(limit: dic
     assert answers(bench.say(BOSS, "send", msg="news", delivery="all")) == [SUCCESS]
     assert jobs(bench.work(ALICE, prefetch=1)) == [(ALICE, "one", False), (ALICE, "news", False)]
     assert answers(bench.job("four")) == [SUCCESS]
-    assert [each.index for _, each in bench.leaves(ALICE) + bench.work(BOB) if isinstance(each, Message)] == [0, 1, 2, 3]
+    assert [
+        each.index for _, each in bench.leaves(ALICE) + bench.work(BOB) if isinstance(each, Message)
+    ] == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_work_that_a_worker_is_ready_for_is_never_refused() -> None:
@@ -186,13 +215,17 @@ def test_work_that_comes_back_is_kept_also_where_too_much_waits() -> None:
 def test_a_worker_that_says_nothing_of_it_has_at_most_a_thousand_messages_in_flight() -> None:
     bench = Bench()
     bench.work(ALICE)
-    lines = [{"command": "send", "topic": "jobs", "msg": f"{n}", "delivery": "one"} for n in range(1001)]
+    lines = [
+        {"command": "send", "topic": "jobs", "msg": f"{n}", "delivery": "one"} for n in range(1001)
+    ]
     sent = bench.batch((BOSS, b"\n".join(json.dumps(line).encode() for line in lines)))
     assert len(jobs(sent)) == 1000
     assert jobs(bench.say(ALICE, "ack", index=500)) == [(ALICE, "1000", False)]
 
 
-def test_a_worker_that_dies_with_much_is_relieved_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_with_much_is_relieved_in_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(acks, "SLICE", 3)
     bench = Bench()
     bench.work(ALICE)
@@ -201,17 +234,27 @@ def test_a_worker_that_dies_with_much_is_relieved_in_slices(monkeypatch: pytest.
     slices = [jobs(bench.leaves(ALICE))]
     while bench.broker.due == bench.broker.now:
         slices.append(jobs(bench.batch()))
-    assert [[msg for _, msg, _ in each] for each in slices] == [["a", "b", "c"], ["d", "e", "f"], ["g", "h"]]
+    assert [[msg for _, msg, _ in each] for each in slices] == [
+        ["a", "b", "c"],
+        ["d", "e", "f"],
+        ["g", "h"],
+    ]
 
 
-def test_new_work_does_not_overtake_what_is_still_to_be_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_work_does_not_overtake_what_is_still_to_be_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(acks, "SLICE", 2)
     bench = Bench()
     bench.work(ALICE)
     bench.job(*"abcd")
     bench.work(BOB)
     assert [msg for _, msg, _ in jobs(bench.leaves(ALICE))] == ["a", "b"]
-    assert [msg for _, msg, _ in jobs(bench.job("e") + bench.batch() + bench.batch())] == ["c", "d", "e"]
+    assert [msg for _, msg, _ in jobs(bench.job("e") + bench.batch() + bench.batch())] == [
+        "c",
+        "d",
+        "e",
+    ]
 
 
 def test_nothing_of_a_client_that_is_gone_is_kept() -> None:
@@ -222,22 +265,35 @@ def test_nothing_of_a_client_that_is_gone_is_kept() -> None:
     bench.leaves(ALICE)
     assert bench.broker.topics_of == {}
     for topic in bench.broker.topics.values():
-        assert (len(topic.subscribers), len(topic.ready), topic.workers, len(topic.in_flight)) == (0, 0, {}, 0)
+        assert (len(topic.subscribers), len(topic.ready), topic.workers, len(topic.in_flight)) == (
+            0,
+            0,
+            {},
+            0,
+        )
 
 
 def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
     bench = Bench()
-    assert answers(bench.say(ALICE, "ack", topic="foo", index=0))[0]["reason"] == "Nothing to acknowledge"
+    assert (
+        answers(bench.say(ALICE, "ack", topic="foo", index=0))[0]["reason"]
+        == "Nothing to acknowledge"
+    )
     bench.say(ALICE, "unsubscribe", topic="foo")
     assert bench.broker.topics == {}
 
 
 def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
-    plain = broker.Broker(cache_length=3)
+    plain: broker.Broker[broker.Topic] = broker.Broker(cache_length=3)
 
     def say(client: int, **command: Any) -> list[Any]:
         line = json.dumps({"topic": "foo", **command}).encode()
-        return [each for part in plain.carry_out(Batch(0.0, [(client, line)])) for _, what in part for each in what]
+        return [
+            each
+            for part in plain.carry_out(Batch(0.0, [(client, line)]))
+            for _, what in part
+            for each in what
+        ]
 
     for n, delivery in enumerate(["one", "all", "one", "all", "one"]):
         say(BOSS, command="send", msg=str(n), delivery=delivery)
@@ -249,7 +305,10 @@ def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_o
 def test_a_topic_has_a_name_of_at_most_255_characters() -> None:
     bench = Bench()
     assert answers(bench.say(ALICE, "subscribe", topic="x" * 255)) == [SUCCESS]
-    assert answers(bench.say(ALICE, "subscribe", topic="x" * 256))[0]["reason"] == "Malformed json message"
+    assert (
+        answers(bench.say(ALICE, "subscribe", topic="x" * 256))[0]["reason"]
+        == "Malformed json message"
+    )
 
 
 def story(bench: Bench) -> list[Any]:
@@ -259,7 +318,9 @@ def story(bench: Bench) -> list[Any]:
         said += bench.work(worker, prefetch=worker)
         said += bench.say(worker, "subscribe", topic="news \ud800")
     said += bench.job(*"abcdefghij")
-    said += bench.say(BOSS, "send", topic="news \ud800", msg="half a pair: \ud800", delivery="all", cache=True)
+    said += bench.say(
+        BOSS, "send", topic="news \ud800", msg="half a pair: \ud800", delivery="all", cache=True
+    )
     said += bench.say(ALICE, "ack", index=0)
     said += bench.batch(time=11.0)
     said += bench.leaves(BOB)
@@ -299,7 +360,13 @@ def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.Monke
     expected, snapshot = pieces_of(bench.broker), bench.broker.snapshot()
     pieces = [next(snapshot)]
     for n in range(20):  # every command changes a topic before it is copied, or after
-        bench.say(CAROL, "send", topic="news \ud800" if n % 3 else f"news {n}", msg=f"later {n}", delivery="all")
+        bench.say(
+            CAROL,
+            "send",
+            topic="news \ud800" if n % 3 else f"news {n}",
+            msg=f"later {n}",
+            delivery="all",
+        )
         bench.job(f"later {n}")
         bench.batch(time=12.0 + 5 * n)
         pieces += [piece for piece in [next(snapshot, None)] if piece is not None]
@@ -313,6 +380,6 @@ def test_a_pool_draws_among_its_clients_only() -> None:
         pool.add(client)
     for client in (2, 2, 5):
         pool.discard(client)
-    rng = broker.random.Random(42)
+    rng = random.Random(42)
     assert {pool.draw(rng) for _ in range(100)} == set(pool.clients) == {1, 3, 4}
     assert (2 in pool, 4 in pool, len(pool)) == (False, True, 3)

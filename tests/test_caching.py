@@ -38,7 +38,9 @@ async def test_a_message_that_was_delivered_waits_for_others_all_the_same(connec
     assert msgs(await bob.subscribe(topic)) == ["hello"]
 
 
-async def test_a_one_message_that_nobody_was_there_for_waits_for_one_subscriber(connect: Connect) -> None:
+async def test_a_one_message_that_nobody_was_there_for_waits_for_one_subscriber(
+    connect: Connect,
+) -> None:
     """Keep a 'one' message only while nobody got it; when a replay hands it over, remove it."""
     topic, sender, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await sender.send(topic, "same", "same", "other", delivery="one")

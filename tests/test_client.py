@@ -24,7 +24,10 @@ async def test_what_one_client_sends_another_receives() -> None:
 
 
 async def test_cancelling_a_receive_loses_no_message() -> None:
-    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+    async with (
+        serve.listening(disconnects.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+    ):
         await alice.subscribe("foo")
         for number in range(50):
             waiting = asyncio.create_task(alice.receive())
@@ -38,7 +41,10 @@ async def test_cancelling_a_receive_loses_no_message() -> None:
 
 
 async def test_iterating_ends_when_the_server_closes_the_connection() -> None:
-    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+    async with (
+        serve.listening(disconnects.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+    ):
         await alice.subscribe("foo")
         for number in range(3):
             await alice.send("foo", number)
@@ -47,7 +53,10 @@ async def test_iterating_ends_when_the_server_closes_the_connection() -> None:
 
 
 async def test_a_rejected_command_is_an_error_that_says_why() -> None:
-    async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+    async with (
+        serve.listening(disconnects.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+    ):
         await alice.send("foo", "hello", delivery="some")
         with pytest.raises(wire.Error, match="'delivery' must be 'all' or 'one': got 'some'"):
             await alice.receive()
@@ -79,12 +88,17 @@ async def test_following_misses_and_repeats_nothing_across_lost_connections() ->
         async with serve.listening(server, "127.0.0.1", port):
             await send(port, number)
             assert (await anext(messages))["msg"] == number
-    assert all(report.startswith(f"no connection to localhost:{port}, trying again in") for report in reports)
+    assert all(
+        report.startswith(f"no connection to localhost:{port}, trying again in")
+        for report in reports
+    )
     assert len(reports) >= 3
     await messages.aclose()
 
 
-async def test_following_reports_a_server_that_has_started_over_and_takes_all_its_messages() -> None:
+async def test_following_reports_a_server_that_has_started_over_and_takes_all_its_messages() -> (
+    None
+):
     reports = list[str]()
     async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
         messages = follow(port, "foo", report=reports.append)
@@ -157,9 +171,13 @@ async def test_a_command_gives_its_answer_where_the_server_answers() -> None:
         assert await alice.send("foo", "job", delivery="one") == {"success": True}
         assert [(await alice.receive())["msg"] for _ in range(2)] == ["c", "job"]
         assert await alice.unsubscribe("foo") == {"success": True}
-        with pytest.raises(wire.Error, match=r"the server says: Malformed json message \(Invalid enum value 'some'"):
+        with pytest.raises(
+            wire.Error, match=r"the server says: Malformed json message \(Invalid enum value 'some'"
+        ):
             await alice.send("foo", "hello", delivery="some")
-        with pytest.raises(wire.Error, match=r"Nothing to acknowledge \(message 3 of this topic is not with you"):
+        with pytest.raises(
+            wire.Error, match=r"Nothing to acknowledge \(message 3 of this topic is not with you"
+        ):
             await alice.ack({"topic": "foo", "index": 3})
         await alice.write({"command": "nonsense"})
         with pytest.raises(wire.Error, match="the server says: Malformed json message"):
@@ -179,12 +197,17 @@ async def test_work_is_acknowledged() -> None:
 
 
 async def test_tasks_may_share_a_client() -> None:
-    async with serve.listening(acks.Server(), "127.0.0.1", 0) as port, await Client.connect(port) as alice:
+    async with (
+        serve.listening(acks.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+    ):
         await alice.subscribe("foo")
         receiving = [asyncio.create_task(alice.receive()) for _ in range(20)]
         answers = await asyncio.gather(*[alice.send("foo", str(n)) for n in range(20)])
         assert answers == [{"success": True}] * 20
-        assert sorted(int(message["msg"]) for message in await asyncio.gather(*receiving)) == list(range(20))
+        assert sorted(int(message["msg"]) for message in await asyncio.gather(*receiving)) == list(
+            range(20)
+        )
 
 
 async def test_following_a_durable_server_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -219,7 +242,9 @@ async def test_following_survives_being_too_slow() -> None:
             mark = json.loads(await reader.readline())
             refusal = {"success": False, "reason": "?", "id": mark["id"], "detail": mark["command"]}
             writer.write(json.dumps(refusal).encode())
-            writer.write(b"\r\n" + json.dumps({**message, "msg": "b", "index": 1}).encode() + b"\r\n")
+            writer.write(
+                b"\r\n" + json.dumps({**message, "msg": "b", "index": 1}).encode() + b"\r\n"
+            )
         writer.close()
 
     async with await asyncio.start_server(serve_badly, "127.0.0.1", 0) as server:

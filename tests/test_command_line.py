@@ -30,7 +30,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def killed_at_the_end(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A running program, which does not outlive the test, nor a minute."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+    ) as process:
         hanging = threading.Timer(60, process.kill)
         hanging.start()
         try:
@@ -66,7 +68,9 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_
     command = '{"command": "subscribe", "topic": "foo"}'
     kept = ["--data", str(tmp_path / "messages.db")] if name == "beyond.durable" else []
     with started(f"stages.{name}", "0", *kept) as (process, port):
-        assert talk(port, f"{command}\nhello \x1b[31m\nquit\n").count("\n") == (2 if "beyond" in name else 1)
+        assert talk(port, f"{command}\nhello \x1b[31m\nquit\n").count("\n") == (
+            2 if "beyond" in name else 1
+        )
         assert process.stdout
         printed = [process.stdout.readline() for _ in range(6)]
     assert printed == [
@@ -77,7 +81,9 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_
         printed[4],
         "Client disconnected...\n",
     ]
-    assert printed[4].startswith(("Rejected: not a Python literal", "Rejected: Could not parse json"))
+    assert printed[4].startswith(
+        ("Rejected: not a Python literal", "Rejected: Could not parse json")
+    )
 
 
 def test_a_stage_beyond_without_its_package_is_one_clear_line() -> None:
@@ -97,12 +103,16 @@ def test_a_low_limit_of_open_files_is_raised_or_told() -> None:
         assert process.stdout
         port = int(process.stdout.readline().rpartition(":")[2])
         for _ in range(150 if hard == resource.RLIM_INFINITY or hard > 300 else 50):
-            client = clients.enter_context(socket.create_connection(("localhost", port), timeout=10))
+            client = clients.enter_context(
+                socket.create_connection(("localhost", port), timeout=10)
+            )
             client.sendall(b"hello\n")
             assert b"Could not parse json" in client.recv(1000)
     with killed_at_the_end(["sh", "-c", limits.replace("-Sn 100", "-n 100")]) as process:
         assert process.stderr
-        assert process.stderr.readline().startswith("this system allows 100 open files: expected 10500 for 10000")
+        assert process.stderr.readline().startswith(
+            "this system allows 100 open files: expected 10500 for 10000"
+        )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -163,12 +173,17 @@ def test_a_setting_of_the_stage_is_a_flag() -> None:
     send = "".join(f"{{'command': 'send', 'topic': 'foo', 'msg': {n}}}\n" for n in range(5))
     with started("stages.last_seen", "0", "--quiet", "--cache-length", "2") as (_, port):
         replay = talk(port, send + "{'command': 'subscribe', 'topic': 'foo'}\n")
-    assert [line.partition("'msg': ")[2] for line in replay.splitlines()] == ["3, 'index': 3}", "4, 'index': 4}"]
+    assert [line.partition("'msg': ")[2] for line in replay.splitlines()] == [
+        "3, 'index': 3}",
+        "4, 'index': 4}",
+    ]
 
 
 def test_the_table_of_contents_names_every_stage_with_its_command() -> None:
     lines = run("stages").stdout.splitlines()
-    assert [line.split()[:4] for line in lines] == [["python", "-m", f"stages.{name}", "7777"] for name in STAGES]
-    assert [line.endswith(promise) for line, promise in zip(lines, STAGES.values(), strict=True)] == [True] * len(
-        STAGES
-    )
+    assert [line.split()[:4] for line in lines] == [
+        ["python", "-m", f"stages.{name}", "7777"] for name in STAGES
+    ]
+    assert [
+        line.endswith(promise) for line, promise in zip(lines, STAGES.values(), strict=True)
+    ] == [True] * len(STAGES)

@@ -27,9 +27,13 @@ async def test_one_delivery_is_drawn_uniformly(connect: Connect) -> None:
     jobs = [[int(msg) for msg in msgs(await peer.heard())] for peer in peers]
     shares = [len(heard) for heard in jobs]
     assert sum(shares) == 900
-    assert all(220 < share < 380 for share in shares), shares  # 300 each, more than 5 standard deviations either way
+    assert all(220 < share < 380 for share in shares), (
+        shares
+    )  # 300 each, more than 5 standard deviations either way
     steps = {after - before for heard in jobs for before, after in itertools.pairwise(heard)}
-    assert len(steps) > 3  # in turns, or the same order again and again, the steps would all be alike
+    assert (
+        len(steps) > 3
+    )  # in turns, or the same order again and again, the steps would all be alike
 
 
 @pytest.mark.until("disconnects")
@@ -46,7 +50,8 @@ async def test_all_delivery_is_the_default(connect: Connect) -> None:
 
 
 async def test_any_other_delivery_is_rejected(connect: Connect) -> None:
-    """Anything but 'all' and 'one' is an error that names 'delivery', and is delivered to nobody."""
+    """Anything but 'all' and 'one' is an error that names 'delivery', and is delivered to
+    nobody."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     for delivery in ("some", "ONE", "", 1, None, ["one"], True):

@@ -5,7 +5,8 @@ from peer import fresh_topic, msgs
 
 
 async def test_a_client_that_left_is_sent_nothing(connect: Connect) -> None:
-    """When a connection ends, in whichever way, remove the client from all its topics before you read on."""
+    """When a connection ends, in whichever way, remove the client from all its topics before you
+    read on."""
     sender = await connect()
     for last_line in (b"quit\n", b"nonsense\nquit\n", b"nonsense", b""):
         topic, gone, alice = fresh_topic(), await connect(), await connect()
@@ -45,7 +46,12 @@ async def test_one_delivery_reaches_those_who_are_still_there(connect: Connect) 
 
 async def test_a_client_that_left_one_of_many_topics_behind_left_them_all(connect: Connect) -> None:
     """Remember for each client all its topics, or search them all."""
-    topics, sender, gone, alice = [fresh_topic() for _ in range(10)], await connect(), await connect(), await connect()
+    topics, sender, gone, alice = (
+        [fresh_topic() for _ in range(10)],
+        await connect(),
+        await connect(),
+        await connect(),
+    )
     for topic in topics:
         await gone.subscribe(topic)
         await gone.subscribe(topic)

@@ -120,7 +120,7 @@ class Watched(durable.Server):
         self.disk_is_free, self.disk_is_busy = asyncio.Event(), asyncio.Event()
         self.disk_is_free.set()
 
-    async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:  # type: ignore[override]
+    async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:
         self.batches += [batch] if batch else []
         self.disk_is_busy.set()
         await self.disk_is_free.wait()
@@ -154,7 +154,9 @@ async def test_nothing_is_said_before_it_is_on_disk(tmp_path: Path, peers: Peers
         assert early == (False, False)
 
 
-async def test_commands_that_come_while_the_disk_is_busy_are_stored_together(tmp_path: Path, peers: Peers) -> None:
+async def test_commands_that_come_while_the_disk_is_busy_are_stored_together(
+    tmp_path: Path, peers: Peers
+) -> None:
     server = Watched(data=str(tmp_path / "messages.db"))
     async with served(server) as port:
         clients = [await peers(port) for _ in range(20)]
@@ -193,7 +195,9 @@ async def test_on_a_full_disk_nothing_is_acknowledged_or_delivered(
         assert only_error(await carol.rest()) == "Could not store "
         late = await peers(port)
         assert only_error(await late.rest()) == "Could not store "
-    assert caplog.messages == [f"Cannot store messages in {data}: database or disk is full: start me again"]
+    assert caplog.messages == [
+        f"Cannot store messages in {data}: database or disk is full: start me again"
+    ]
     async with served(durable.Server(data=data)) as port:
         alice = await peers(port)
         assert msgs(await alice.subscribe("foo")) == ["stored"]
@@ -212,11 +216,15 @@ async def test_a_file_that_is_removed_or_renamed_is_noticed(
         assert only_error(await alice.rest()) == "Could not store "
 
 
-async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(tmp_path: Path, peers: Peers) -> None:
+async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(
+    tmp_path: Path, peers: Peers
+) -> None:
+    class BuggyBroker(acks.Broker):
+        def send_to_all(self, topic: acks.Topic, message: Message) -> None:
+            raise ZeroDivisionError("in my class")
+
     class Buggy(durable.Server):
-        class Broker(acks.Broker):
-            def send_to_all(self, topic: acks.Topic, message: Message) -> None:
-                raise ZeroDivisionError("in my class")
+        broker_class = BuggyBroker
 
     async with served(Buggy(data=str(tmp_path / "messages.db"))) as port:
         alice = await peers(port)
@@ -224,7 +232,9 @@ async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(tmp_path: P
         assert only_error(await alice.rest()) == "Could not store "
 
 
-async def test_the_log_is_replaced_by_snapshots_and_the_file_stays_small(tmp_path: Path, peers: Peers) -> None:
+async def test_the_log_is_replaced_by_snapshots_and_the_file_stays_small(
+    tmp_path: Path, peers: Peers
+) -> None:
     settings = {"data": str(tmp_path / "messages.db"), "cache_length": 10, "log_limit": 100_000}
     async with served(durable.Server(**settings)) as port:  # type: ignore[arg-type]
         alice = await peers(port)
@@ -241,7 +251,9 @@ async def test_settings_may_change_from_one_start_to_the_next(tmp_path: Path, pe
     async with served(durable.Server(data=data, cache_length=5)) as port:
         alice = await peers(port)
         await alice.send("foo", *map(str, range(10)), delivery="all")
-        server_is_killed = sqlite3.connect(data)  # as the file is now, without the snapshot of a clean stop
+        server_is_killed = sqlite3.connect(
+            data
+        )  # as the file is now, without the snapshot of a clean stop
         server_is_killed.close()
     async with served(durable.Server(data=data, cache_length=3)) as port:
         alice = await peers(port)
@@ -261,9 +273,25 @@ async def test_a_text_that_is_no_text_survives(tmp_path: Path, peers: Peers) -> 
 
 
 def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "stages.beyond.durable", "0", "--data", str(data)]
+    command = [
+        sys.executable,
+        "-X",
+        "dev",
+        "-W",
+        "error",
+        "-m",
+        "stages.beyond.durable",
+        "0",
+        "--data",
+        str(data),
+    ]
     return subprocess.run(
-        [*command, "--quiet", *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=30
+        [*command, "--quiet", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
     )
 
 
@@ -332,7 +360,9 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("make", UNUSABLE, ids=lambda make: make.__name__)
-def test_a_file_that_cannot_be_used_is_one_clear_line(make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_one_clear_line(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
     data = tmp_path / "messages.db"
     make(data)
     result = run(data)
@@ -340,7 +370,9 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(make: Callable[[Path], Non
     assert f"cannot keep messages in {data}: {UNUSABLE[make]}" in result.stderr
 
 
-def test_the_command_line_tells_where_the_messages_are_and_shares_them_with_nobody(tmp_path: Path) -> None:
+def test_the_command_line_tells_where_the_messages_are_and_shares_them_with_nobody(
+    tmp_path: Path,
+) -> None:
     data = tmp_path / "messages.db"
     with started("stages.beyond.durable", "0", "--data", str(data)):
         result = run(data)
@@ -360,7 +392,8 @@ class Life:
         self.work: list[Line] = []  # what it holds now
 
     async def verify(self, client: Peer) -> None:
-        """After a restart: every message is there once, under an index of its own, and undone work comes again."""
+        """After a restart: every message is there once, under an index of its own, and undone work
+        comes again."""
         replay = await client.subscribe("news", last_seen=max(self.seen, default=-1))
         assert all(message["index"] not in self.seen for message in replay)
         self.seen.update({message["index"]: message["msg"] for message in replay})
@@ -388,7 +421,14 @@ class Life:
             acknowledgement = {"command": "ack", "topic": "jobs", "index": message["index"]}
             ask(self.done, self.perhaps_done, message["msg"], **acknowledgement)
         for n in range(20):
-            ask(self.stored, self.unsure, f"{number}.{n}", command="send", topic="news", msg=f"{number}.{n}")
+            ask(
+                self.stored,
+                self.unsure,
+                f"{number}.{n}",
+                command="send",
+                topic="news",
+                msg=f"{number}.{n}",
+            )
             job = {"command": "send", "topic": "jobs", "msg": f"{number}.{n}", "delivery": "one"}
             ask(self.jobs, set(), f"{number}.{n}", **job)
         for _ in range(answers):

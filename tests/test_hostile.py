@@ -23,7 +23,9 @@ def hostile_line(rng: random.Random) -> bytes:
     line = bytearray(rng.choice(COMMANDS))
     for _ in range(rng.randrange(4)):
         at = rng.randrange(len(line))
-        line[at : at + rng.randrange(3)] = rng.choice([b"", rng.randbytes(1), rng.randbytes(8), b"'", b"}", b"9" * 500])
+        line[at : at + rng.randrange(3)] = rng.choice(
+            [b"", rng.randbytes(1), rng.randbytes(8), b"'", b"}", b"9" * 500]
+        )
     if rng.random() < 0.1:
         line[:] = rng.randbytes(rng.choice([1, 100, 70_000]))
     return bytes(line).replace(b"\n", b"")

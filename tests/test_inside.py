@@ -1,4 +1,5 @@
-"""What cannot be seen from outside: the queue's own bookkeeping, and what the stages promise of themselves."""
+"""What cannot be seen from outside: the queue's own bookkeeping, and what the stages promise of
+themselves."""
 
 import ast
 import importlib
@@ -40,7 +41,9 @@ def test_the_same_seed_draws_the_same_recipients() -> None:
         for client in clients:
             server.handle(b"{'command': 'subscribe', 'topic': 'foo'}", client)
         for _ in range(20):
-            server.handle(b"{'command': 'send', 'topic': 'foo', 'msg': 1, 'delivery': 'one'}", clients[0])
+            server.handle(
+                b"{'command': 'send', 'topic': 'foo', 'msg': 1, 'delivery': 'one'}", clients[0]
+            )
         return [len(client.written) for client in clients]
 
     assert recipients(42) == recipients(42) != recipients(43)
@@ -93,7 +96,9 @@ def test_the_stages_of_the_article_and_those_beyond_are_two_chains() -> None:
 
 def test_the_stages_of_the_article_import_nothing_but_python_itself() -> None:
     code = f"import sys, {', '.join(f'stages.{name}' for name in ARTICLE)}; print(*sys.modules)"
-    result = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     imported = {name.split(".")[0] for name in result.stdout.split()}
     assert imported - sys.stdlib_module_names == {"__main__", "stages"}
 
@@ -101,11 +106,15 @@ def test_the_stages_of_the_article_import_nothing_but_python_itself() -> None:
 def lines_of_code(path: Path) -> int:
     """Lines without comments, docstrings and blanks."""
     source = path.read_text(encoding="utf-8")
-    lines = {n for n, line in enumerate(source.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")}
+    lines = {
+        n
+        for n, line in enumerate(source.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    }
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node
-        ):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and ast.get_docstring(node):
             lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     return len(lines)
 
@@ -114,7 +123,10 @@ def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, promise in STAGES.items():
         path = f"stages/{name.replace('.', '/')}.py"
-        assert f"| [{name.rpartition('.')[2]}]({path}) | {promise} | {lines_of_code(ROOT / path)} |" in readme
+        assert (
+            f"| [{name.rpartition('.')[2]}]({path}) | {promise} | {lines_of_code(ROOT / path)} |"
+            in readme
+        )
 
 
 def test_the_stages_of_the_article_together_are_at_most_140_lines() -> None:

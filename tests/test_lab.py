@@ -33,7 +33,9 @@ async def test_receive_gives_one_message_and_received_all_so_far() -> None:
             await alice.send("foo", number)
         assert (await alice.receive())["msg"] == 0
         assert [message["msg"] for message in await alice.received()] == [0, 1, 2]
-        with pytest.raises(TimeoutError, match="alice has waited 2 seconds for a message: none came"):
+        with pytest.raises(
+            TimeoutError, match="alice has waited 2 seconds for a message: none came"
+        ):
             await alice.receive()
 
 
@@ -79,13 +81,18 @@ async def test_a_fault_in_a_learners_class_is_raised_in_the_learners_cell() -> N
         assert await bob.raw("{'command': 'subscribe', 'topic': 'foo'}") == []
 
 
-async def test_a_server_that_does_not_answer_is_named_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_does_not_answer_is_named_within_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Silent(basic.Server):
         def handle(self, line: bytes, client: wire.Recipient) -> None:
             pass
 
     monkeypatch.setattr(lab, "TIMEOUT", 0.1)
-    with launch(Silent()) as silent, pytest.raises(TimeoutError, match=r"alice has waited .* for an answer"):
+    with (
+        launch(Silent()) as silent,
+        pytest.raises(TimeoutError, match=r"alice has waited .* for an answer"),
+    ):
         await silent.connect("alice")
 
 
@@ -172,7 +179,9 @@ async def test_no_text_of_the_diagram_overlaps_another_or_is_clipped() -> None:
             await client.subscribe("a topic with a name that is far too long to be shown in full")
         for client in clients:
             await client.send(
-                "a topic with a name that is far too long to be shown in full", "x" * 1000, extra="y" * 99
+                "a topic with a name that is far too long to be shown in full",
+                "x" * 1000,
+                extra="y" * 99,
             )
         svg = lab.diagram().svg()
     root = ElementTree.fromstring(svg)
@@ -203,13 +212,18 @@ def test_show_gives_the_source() -> None:
 
 
 def test_steps_tells_who_defines_and_who_extends() -> None:
-    table = {line.split()[0]: line.split()[1:] for line in str(overview(disconnects.Server)).splitlines()[1:]}
+    table = {
+        line.split()[0]: line.split()[1:]
+        for line in str(overview(disconnects.Server)).splitlines()[1:]
+    }
     assert table["recipients"] == ["defines", "extends"]
     assert table["unseen"] == ["defines", "extends"]
 
 
 async def test_check_names_the_exercises_there_are() -> None:
-    with pytest.raises(ValueError, match="there is no exercise 'cooking': expected one of unsubscribe, "):
+    with pytest.raises(
+        ValueError, match="there is no exercise 'cooking': expected one of unsubscribe, "
+    ):
         await check(basic.Server, "cooking")
 
 
@@ -230,7 +244,7 @@ async def test_a_command_that_a_learners_class_does_not_answer_is_named() -> Non
             pass
 
     class Server(acks.Server):
-        Broker = Mute
+        broker_class = Mute
 
     with launch(Server()) as lab:
         alice = await lab.connect("alice")

@@ -11,7 +11,9 @@ def indexes(messages: list[Message]) -> list[Any]:
     return [message.get("index") for message in messages]
 
 
-async def test_messages_are_numbered_from_0_in_each_topic_whatever_their_delivery(connect: Connect) -> None:
+async def test_messages_are_numbered_from_0_in_each_topic_whatever_their_delivery(
+    connect: Connect,
+) -> None:
     """Count each topic's messages from 0, of both deliveries, and put the number into 'index'."""
     one_topic, other_topic, alice = fresh_topic(), fresh_topic(), await connect()
     for topic in (one_topic, other_topic):
@@ -26,7 +28,9 @@ async def test_a_message_keeps_its_index_in_the_cache(connect: Connect) -> None:
     """Store a message together with its index."""
     topic, alice, bob = fresh_topic(), await connect(), await connect()
     await alice.send(topic, *map(str, range(103)))
-    assert [(m["msg"], m.get("index")) for m in await bob.subscribe(topic)] == [(str(n), n) for n in range(3, 103)]
+    assert [(m["msg"], m.get("index")) for m in await bob.subscribe(topic)] == [
+        (str(n), n) for n in range(3, 103)
+    ]
 
 
 @pytest.mark.until("disconnects")
@@ -57,7 +61,8 @@ async def test_a_subscriber_that_has_seen_nothing_gets_all(connect: Connect) -> 
 
 @pytest.mark.until("disconnects")
 async def test_last_seen_may_be_a_text(connect: Connect) -> None:
-    """Take '1' for 1: a client that speaks a language without numbers in its literals has only texts."""
+    """Take '1' for 1: a client that speaks a language without numbers in its literals has only
+    texts."""
     topic, alice = fresh_topic(), await connect()
     await alice.send(topic, "a", "b", "c")
     assert msgs(await alice.subscribe(topic, last_seen="1")) == ["c"]
@@ -74,7 +79,9 @@ async def test_a_bad_last_seen_is_rejected_and_subscribes_nobody(connect: Connec
     assert await alice.heard() == []
 
 
-async def test_a_one_message_that_was_seen_already_waits_on_for_somebody_else(connect: Connect) -> None:
+async def test_a_one_message_that_was_seen_already_waits_on_for_somebody_else(
+    connect: Connect,
+) -> None:
     """Remove from the cache only the 'one' messages that you have just sent."""
     topic, sender, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await sender.send(topic, "a", "b", delivery="one")

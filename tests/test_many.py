@@ -25,7 +25,9 @@ async def test_each_of_two_thousand_clients_gets_its_own_messages(connect: Conne
     allow_many_open_files()
     peers = [await connect() for _ in range(CLIENTS)]
     topics = [fresh_topic() for _ in peers]
-    await asyncio.gather(*[peer.subscribe(topic) for peer, topic in zip(peers, topics, strict=True)])
+    await asyncio.gather(
+        *[peer.subscribe(topic) for peer, topic in zip(peers, topics, strict=True)]
+    )
     # Each writes to the next one in the circle.
     await asyncio.gather(*[peer.send(topics[n - 1], str(n)) for n, peer in enumerate(peers)])
     heard = await asyncio.gather(*[peer.heard() for peer in peers])

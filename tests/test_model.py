@@ -1,4 +1,5 @@
-"""Random clients against a small model of the rules: nothing lost, nothing doubled, nothing out of order."""
+"""Random clients against a small model of the rules: nothing lost, nothing doubled, nothing out of
+order."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -35,7 +36,9 @@ class Machine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.run = self.runner.run
         self.stack = AsyncExitStack()
-        self.port = self.run(self.stack.enter_async_context(serve.listening(server, "127.0.0.1", 0)))
+        self.port = self.run(
+            self.stack.enter_async_context(serve.listening(server, "127.0.0.1", 0))
+        )
 
     def teardown(self) -> None:
         self.run(self.stack.aclose())
@@ -62,7 +65,11 @@ class Queue(Machine):
         topic = self.topics[name]
         fields: dict[str, Any] = {} if last_seen is None else {"last_seen": last_seen}
         heard = self.run(peer.subscribe(name, **fields))
-        replay = [message for message in topic.cache if message[0] > (-1 if last_seen is None else last_seen)]
+        replay = [
+            message
+            for message in topic.cache
+            if message[0] > (-1 if last_seen is None else last_seen)
+        ]
         assert self.messages(heard) == replay
         for message in replay:
             if message[2] == "one":
@@ -105,7 +112,9 @@ class Queue(Machine):
         peer.close()
         self.everyone.remove(peer)
         for topic in self.topics.values():
-            topic.subscribers = [subscriber for subscriber in topic.subscribers if subscriber is not peer]
+            topic.subscribers = [
+                subscriber for subscriber in topic.subscribers if subscriber is not peer
+            ]
         self.nobody_else_heard_anything()
 
     def messages(self, heard: list[dict[str, Any]]) -> list[Message]:
@@ -136,7 +145,8 @@ class Worker:
 
 
 class Work(Machine):
-    """Workers that die at every point: no job is lost, none is with two of them, none comes again once it is done."""
+    """Workers that die at every point: no job is lost, none is with two of them, none comes again
+    once it is done."""
 
     workers: Bundle[Worker] = Bundle("workers")
 
@@ -151,7 +161,9 @@ class Work(Machine):
 
     @rule(target=workers)
     def connect(self) -> Worker:
-        self.everyone.append(Worker(self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))))
+        self.everyone.append(
+            Worker(self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True)))
+        )
         return self.everyone[-1]
 
     @rule(worker=workers, prefetch=st.sampled_from([None, 1, 2, 3]))
@@ -210,7 +222,9 @@ class Work(Machine):
         """Take in what has arrived; then nothing may wait that anybody could take."""
         for worker in self.everyone:
             self.hand_over(worker, self.run(worker.peer.heard()))
-        assert not self.waiting or not any(worker.subscribed and worker.has_room for worker in self.everyone)
+        assert not self.waiting or not any(
+            worker.subscribed and worker.has_room for worker in self.everyone
+        )
 
     def teardown(self) -> None:
         """In the end one heir gets all that is not done, in order."""
@@ -221,7 +235,9 @@ class Work(Machine):
             self.everyone = [other for other in self.everyone if other is not worker]
             self.check()
         heir = self.run(Peer.connect("127.0.0.1", self.port, speaks_json=True))
-        assert [message["index"] for message in self.run(heir.subscribe("jobs"))] == sorted(self.waiting)
+        assert [message["index"] for message in self.run(heir.subscribe("jobs"))] == sorted(
+            self.waiting
+        )
         heir.close()
         self.boss.close()
         super().teardown()

@@ -30,7 +30,9 @@ def test_nothing_hides_from_nbval(path: Path) -> None:
     assert "nbval" not in path.read_text(encoding="utf-8").lower()
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem
+)
 def test_a_lesson_is_short_and_so_are_its_cells(path: Path) -> None:
     code = cells(path, "code")
     assert 12 <= len(code) + len(cells(path, "markdown")) <= 25
@@ -38,7 +40,8 @@ def test_a_lesson_is_short_and_so_are_its_cells(path: Path) -> None:
 
 
 def exercises() -> Iterator[Any]:
-    """Each exercise: the cell that sets it, its solution, the name of the class, and its own name."""
+    """Each exercise: the cell that sets it, its solution, the name of the class, and its own
+    name."""
     for path in NOTEBOOKS:
         prose = "".join(text(cell) for cell in cells(path, "markdown"))
         solutions = re.findall("<details>.*?```python\n(.*?)```", prose, re.DOTALL)

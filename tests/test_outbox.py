@@ -74,9 +74,11 @@ async def read_everything(sink: Sink, outbox: Outbox) -> None:
     sink.read()
 
 
-async def test_lines_are_passed_on_up_to_the_high_water_mark_and_one_more(sink: Sink, outbox: Outbox) -> None:
+async def test_lines_are_passed_on_up_to_the_high_water_mark_and_one_more(
+    sink: Sink, outbox: Outbox
+) -> None:
     outbox.put([LINE] * 5)
-    assert (sink.unsent, len(outbox.pending)) == (LINE * 2, 3)
+    assert (bytes(sink.unsent), len(outbox.pending)) == (LINE * 2, 3)
     await read_everything(sink, outbox)
     assert sink.taken == LINE * 5
 
@@ -106,7 +108,9 @@ async def test_a_message_is_encoded_when_it_is_its_turn(
     assert encoded == list(range(10))
 
 
-async def test_a_sender_waits_until_as_much_has_left_as_it_has_put(sink: Sink, outbox: Outbox) -> None:
+async def test_a_sender_waits_until_as_much_has_left_as_it_has_put(
+    sink: Sink, outbox: Outbox
+) -> None:
     outbox.put([LINE] * 8)
     first = asyncio.create_task(outbox.room(2, timeout=60))
     second = asyncio.create_task(outbox.room(2, timeout=60))
@@ -126,7 +130,9 @@ async def test_a_sender_waits_no_longer_than_its_timeout(outbox: Outbox) -> None
         await outbox.room(1, timeout=0.001)
 
 
-async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(sink: Sink, outbox: Outbox) -> None:
+async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(
+    sink: Sink, outbox: Outbox
+) -> None:
     outbox.put([LINE] * 8)
     waiting = asyncio.create_task(outbox.room(2, timeout=0.0001))
     # The timer is due as soon as the loop goes on, and so is what the reader has done.
@@ -145,7 +151,9 @@ async def test_nobody_waits_for_a_client_that_is_gone(sink: Sink, outbox: Outbox
     assert not outbox.pending
 
 
-async def test_a_client_that_is_dismissed_is_told_why_and_gets_nothing_else(sink: Sink, outbox: Outbox) -> None:
+async def test_a_client_that_is_dismissed_is_told_why_and_gets_nothing_else(
+    sink: Sink, outbox: Outbox
+) -> None:
     outbox.put([LINE] * 8)
     waiting = asyncio.create_task(outbox.room(8, timeout=60))
     await some_turns_of_the_loop()
@@ -168,7 +176,9 @@ async def test_a_client_that_leaves_may_take_the_rest(sink: Sink, outbox: Outbox
     assert not sink.aborted.is_set()
 
 
-async def test_a_client_that_leaves_without_reading_the_rest_is_closed(sink: Sink, outbox: Outbox) -> None:
+async def test_a_client_that_leaves_without_reading_the_rest_is_closed(
+    sink: Sink, outbox: Outbox
+) -> None:
     outbox.put([LINE])
     await outbox.finish(timeout=0.001)
     assert sink.aborted.is_set()

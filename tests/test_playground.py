@@ -17,8 +17,17 @@ async def play() -> AsyncIterator[Playground]:
 
 
 async def click(play: Playground, label: str) -> None:
-    buttons = [child for row in play.panel.children if isinstance(row, widgets.HBox) for child in row.children]
-    (button,) = [button for button in buttons if isinstance(button, widgets.Button) and button.description == label]
+    buttons = [
+        child
+        for row in play.panel.children
+        if isinstance(row, widgets.HBox)
+        for child in row.children
+    ]
+    (button,) = [
+        button
+        for button in buttons
+        if isinstance(button, widgets.Button) and button.description == label
+    ]
     button.click()
     assert play.running
     await play.running

@@ -15,7 +15,8 @@ MALFORMED: Message = {"success": False, "reason": "Malformed json message"}
 
 
 async def talk(address: Address, *lines: bytes | Message) -> list[Message]:
-    """Send lines as they are, dicts as JSON, and then the end of file; returns the objects that come back."""
+    """Send lines as they are, dicts as JSON, and then the end of file; returns the objects that
+    come back."""
     reader, writer = await asyncio.open_connection(*address, limit=2**23)
     try:
         for line in lines:
@@ -58,19 +59,34 @@ async def test_a_subscriber_is_answered_first_and_then_caught_up(address: Addres
     """Write the answer to `subscribe` before the cached messages."""
     topic = fresh_topic()
     await talk(address, send(topic, "a"), send(topic, "b"))
-    assert await talk(address, subscribe(topic)) == [SUCCESS, delivered(topic, 0, "a"), delivered(topic, 1, "b")]
+    assert await talk(address, subscribe(topic)) == [
+        SUCCESS,
+        delivered(topic, 0, "a"),
+        delivered(topic, 1, "b"),
+    ]
 
 
 async def test_a_sender_is_answered_after_its_message_was_delivered(address: Address) -> None:
     """Write the answer to `send` after the message has been written to all its recipients."""
     topic = fresh_topic()
-    assert await talk(address, subscribe(topic), send(topic)) == [SUCCESS, delivered(topic, 0), SUCCESS]
+    assert await talk(address, subscribe(topic), send(topic)) == [
+        SUCCESS,
+        delivered(topic, 0),
+        SUCCESS,
+    ]
 
 
 async def test_a_message_is_the_senders_object_and_its_index(address: Address) -> None:
     """Deliver the sender's fields and `index`, nothing else; the `id` is not for others."""
     topic = fresh_topic()
-    command = {"cache": True, "msg": "naïve", "id": 7, "delivery": "one", "topic": topic, "command": "send"}
+    command = {
+        "cache": True,
+        "msg": "naïve",
+        "id": 7,
+        "delivery": "one",
+        "topic": topic,
+        "command": "send",
+    }
     heard = await talk(address, subscribe(topic), command)
     assert heard[1:2] == [delivered(topic, 0, "naïve", delivery="one", cache=True)]
 
@@ -115,8 +131,11 @@ BAD = {
 }
 
 
-async def test_a_bad_line_is_answered_with_the_reason_and_the_connection_goes_on(address: Address) -> None:
-    """Three reasons: not UTF-8, not JSON, not a command. Any key that is not of the command is wrong."""
+async def test_a_bad_line_is_answered_with_the_reason_and_the_connection_goes_on(
+    address: Address,
+) -> None:
+    """Three reasons: not UTF-8, not JSON, not a command. Any key that is not of the command is
+    wrong."""
     for bad, reason in BAD.items():
         answers = await talk(address, bad, send(fresh_topic()))
         assert (bad[:100], answers) == (bad[:100], [reason, SUCCESS])
@@ -135,7 +154,9 @@ async def test_an_id_is_repeated_in_the_answer(address: Address) -> None:
     """Repeat `id`, a text or an integer, in the answer; only then say in `detail` what is wrong."""
     topic = fresh_topic()
     for number in ("a", "", 0, -7, 10**20):
-        answers = await talk(address, send(topic, id=number), send(topic, delivery="some", id=number))
+        answers = await talk(
+            address, send(topic, id=number), send(topic, delivery="some", id=number)
+        )
         assert len(answers) == 2
         good, bad = answers
         assert good == {"success": True, "id": number}
@@ -144,7 +165,8 @@ async def test_an_id_is_repeated_in_the_answer(address: Address) -> None:
 
 
 async def test_unsubscribing_ends_a_subscription(connect: Connect) -> None:
-    """After `unsubscribe` nothing of the topic is delivered to that client; its other topics go on."""
+    """After `unsubscribe` nothing of the topic is delivered to that client; its other topics go
+    on."""
     topic, other, alice, bob = fresh_topic(), fresh_topic(), await connect(), await connect()
     for name in (topic, other):
         await alice.subscribe(name)
@@ -175,14 +197,20 @@ async def test_who_wants_no_cache_gets_only_what_is_sent_from_now_on(address: Ad
 async def test_what_is_not_to_be_cached_reaches_only_who_is_there(address: Address) -> None:
     """With `cache` false a message is delivered, and numbered, but never waits."""
     topic = fresh_topic()
-    heard = await talk(address, subscribe(topic), send(topic, cache=False), send(topic, cache=False, delivery="one"))
+    heard = await talk(
+        address,
+        subscribe(topic),
+        send(topic, cache=False),
+        send(topic, cache=False, delivery="one"),
+    )
     assert len(heard) == 5
     await talk(address, send(topic, cache=False, delivery="one"), send(topic, "kept"))
     assert await talk(address, subscribe(topic)) == [SUCCESS, delivered(topic, 3, "kept")]
 
 
 async def test_a_subscriber_is_told_how_many_messages_it_has_missed(address: Address) -> None:
-    """Count the messages after `last_seen` that the cache has lost; tell nothing if there are none."""
+    """Count the messages after `last_seen` that the cache has lost; tell nothing if there are
+    none."""
     topic = fresh_topic()
     await talk(address, *[send(topic) for _ in range(110)])  # 0 to 9 are gone
     for last_seen, missed in ((-1, 10), (-7, 10), (3, 6), (8, 1)):
@@ -193,7 +221,13 @@ async def test_a_subscriber_is_told_how_many_messages_it_has_missed(address: Add
 
 
 async def test_a_message_that_somebody_else_was_given_is_not_missed(address: Address) -> None:
-    """Only what was in the cache can be missed: no `one` message that was handed over, and none without `cache`."""
+    """Only what was in the cache can be missed: no `one` message that was handed over, and none
+    without `cache`."""
     topic = fresh_topic()
-    await talk(address, subscribe(topic), *[send(topic, delivery="one") for _ in range(20)], send(topic, cache=False))
+    await talk(
+        address,
+        subscribe(topic),
+        *[send(topic, delivery="one") for _ in range(20)],
+        send(topic, cache=False),
+    )
     assert await talk(address, subscribe(topic, last_seen=0)) == [SUCCESS]

@@ -1,9 +1,10 @@
-"""Clients, server, log, network and clock in one thread, all from one seed: what was promised holds after every history.
+"""Clients, server, log, network and clock in one thread, all from one seed: what was promised holds
+after every history.
 
     $ python tests/test_simulation.py 20000
 
-A history is a plan, a list of things to do, played on a network that has a seed, too. One that fails is shortened: the
-seed and what is left of the plan are printed.
+A history is a plan, a list of things to do, played on a network that has a seed, too. One that
+fails is shortened: the seed and what is left of the plan are printed.
 
 Source: the testing by simulation of FoundationDB and TigerBeetle; Zeller's delta debugging.
 """
@@ -37,13 +38,26 @@ Message = dict[str, Any]
 
 def plan(rng: random.Random) -> list[Action]:
     """What happens in a history: who does what, and how long nothing else is done."""
-    return [(*action(rng), rng.choice([0, 0, 0.001, 0.01, 0.2, 1.5])) for _ in range(rng.randint(5, 60))]
+    return [
+        (*action(rng), rng.choice([0, 0, 0.001, 0.01, 0.2, 1.5])) for _ in range(rng.randint(5, 60))
+    ]
 
 
 def action(rng: random.Random) -> Action:
     who, topic = rng.randrange(CLIENTS), rng.choice(list(TOPICS))
     match rng.choices(
-        ["subscribe", "send", "ack", "unsubscribe", "leave", "read", "say", "crash", "stop", "fail"],
+        [
+            "subscribe",
+            "send",
+            "ack",
+            "unsubscribe",
+            "leave",
+            "read",
+            "say",
+            "crash",
+            "stop",
+            "fail",
+        ],
         [6, 12, 8, 1, 3, 2, 1, 2, 1, 0.3],
     )[0]:
         case "subscribe":
@@ -59,7 +73,13 @@ def action(rng: random.Random) -> Action:
         case "read":
             return "read", who, rng.random() < 0.6
         case "say":
-            return "say", who, rng.choice(["hello", '{"command": "send"', '{"command": "send"}', "\udcff", "", "[]"])
+            return (
+                "say",
+                who,
+                rng.choice(
+                    ["hello", '{"command": "send"', '{"command": "send"}', "\udcff", "", "[]"]
+                ),
+            )
         case "crash":
             return "crash", rng.choice(["now", "before commit", "after commit"]), rng.randint(0, 6)
         case other:
@@ -67,7 +87,8 @@ def action(rng: random.Random) -> Action:
 
 
 class SimulatedServer(durable.Server):
-    """A server on a simulated disk. A second broker is given what the log has, and must be the same after each start."""
+    """A server on a simulated disk. A second broker is given what the log has, and must be the same
+    after each start."""
 
     def __init__(self, world: "World") -> None:
         super().__init__(
@@ -80,7 +101,7 @@ class SimulatedServer(durable.Server):
         self.world = world
         self.log = world.disk.log()
 
-    async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:  # type: ignore[override]
+    async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:
         """Write to the disk, which takes its time."""
         await self.world.point("before commit", self)
         if self.world.disk_fails:
@@ -101,14 +122,20 @@ class SimulatedServer(durable.Server):
 
     def send(self, outgoing: Outgoing) -> None:
         check_rules(self.broker)
-        for message in [each for _, what in outgoing for each in what if isinstance(each, commands.Message)]:
+        for message in [
+            each for _, what in outgoing for each in what if isinstance(each, commands.Message)
+        ]:
             if message.delivery == "one":
                 name = message.topic, message.index
-                assert message.redelivered or name not in self.world.handed_over, "work comes again, and does not say so"
+                assert message.redelivered or name not in self.world.handed_over, (
+                    "work comes again, and does not say so"
+                )
                 self.world.handed_over.add(name)
         super().send(outgoing)
         for outbox in self.outboxes.values():
-            assert outbox.connection.size <= HIGH_WATER + 400, "more than one line above the high-water mark"
+            assert outbox.connection.size <= HIGH_WATER + 400, (
+                "more than one line above the high-water mark"
+            )
 
 
 def state_of(broker: broker.Broker[Any]) -> list[Any]:
@@ -119,14 +146,22 @@ def check_rules(broker: acks.Broker) -> None:
     """What must be so after every batch."""
     for topic in broker.topics.values():
         assert not set(topic.waiting) & set(topic.in_flight), "a message waits, and is in flight"
-        held = [(index, client) for client, worker in topic.workers.items() for index in worker.in_flight]
-        assert sorted(held) == sorted((index, each.client) for index, each in topic.in_flight.items())
+        held = [
+            (index, client)
+            for client, worker in topic.workers.items()
+            for index in worker.in_flight
+        ]
+        assert sorted(held) == sorted(
+            (index, each.client) for index, each in topic.in_flight.items()
+        )
         assert topic.waiting_size == sum(len(message.msg) for message in topic.waiting.values())
         assert set(topic.expired) <= set(topic.waiting) | set(topic.in_flight)
         for client, worker in topic.workers.items():
             assert len(worker.in_flight) <= worker.prefetch, "more than its prefetch is in flight"
             assert (client in topic.ready) == (client in topic.subscribers and worker.has_room)
-            assert client in topic.subscribers or worker.in_flight, "somebody is remembered for nothing"
+            assert client in topic.subscribers or worker.in_flight, (
+                "somebody is remembered for nothing"
+            )
         if topic.unoffered is None:
             for client in topic.ready.clients:
                 after = topic.workers[client].after
@@ -149,7 +184,7 @@ class Client:
             if self.world.server and not self.world.server.failed:
                 self.rest = b""
                 self.asked: dict[int, Message] = {}
-                self.sessions: dict[str, Session] = {}
+                self.sessions = {}
                 self.unacknowledged: list[Message] = []
                 self.link = self.world.connect(self.receive)
         return self.link
@@ -180,7 +215,9 @@ class Client:
 
     def answered(self, command: Message, answer: Message) -> None:
         if command["command"] == "subscribe":
-            self.sessions[command["topic"]] = self.world.begin_session(self, command["topic"], command["last_seen"])
+            self.sessions[command["topic"]] = self.world.begin_session(
+                self, command["topic"], command["last_seen"]
+            )
         elif command["command"] == "unsubscribe":
             self.sessions[command["topic"]].live = False
         elif command["command"] == "send" and answer["success"]:
@@ -217,8 +254,12 @@ class World:
         self.clients = [Client(self) for _ in range(CLIENTS)]
         self.sessions: list[Session] = []
         self.texts: dict[tuple[str, int], str] = {}  # by topic and index
-        self.stored: dict[str, set[str]] = defaultdict(set)  # by delivery: what was answered with success
-        self.done: dict[tuple[str, int], int] = {}  # in which life an acknowledgement was answered with success
+        self.stored: dict[str, set[str]] = defaultdict(
+            set
+        )  # by delivery: what was answered with success
+        self.done: dict[
+            tuple[str, int], int
+        ] = {}  # in which life an acknowledgement was answered with success
         self.perhaps_done: set[tuple[str, int]] = set()
         self.handed_over: set[tuple[str, int]] = set()
 
@@ -228,7 +269,9 @@ class World:
         assert self.server
         link = Link(self.rng, receive, window=200)
         self.links.append(link)
-        task = asyncio.create_task(serve.serve_client(self.server, link.reader, Connection(link.writer)))
+        task = asyncio.create_task(
+            serve.serve_client(self.server, link.reader, Connection(link.writer))
+        )
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return link
@@ -239,11 +282,15 @@ class World:
 
     def see(self, message: Message) -> None:
         name = message["topic"], message["index"]
-        assert self.texts.setdefault(name, message["msg"]) == message["msg"], "an index is used twice"
+        assert self.texts.setdefault(name, message["msg"]) == message["msg"], (
+            "an index is used twice"
+        )
 
     def not_after_ack(self, message: Message) -> None:
         name = message["topic"], message["index"]
-        assert self.done.get(name, self.life) == self.life, "what was acknowledged comes again after a restart"
+        assert self.done.get(name, self.life) == self.life, (
+            "what was acknowledged comes again after a restart"
+        )
 
     # What the server goes through
 
@@ -274,7 +321,9 @@ class World:
     async def restart(self) -> None:
         self.disk_fails = False
         self.kill()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as it would be with the process
+        for task in asyncio.all_tasks() - {
+            asyncio.current_task()
+        }:  # as it would be with the process
             task.cancel()
         await asyncio.sleep(0.1)
         await self.start()
@@ -308,12 +357,27 @@ class World:
         client = self.clients[how[0]]
         match what, how[1:]:
             case "subscribe", (topic, fields):
-                seen = max((i for s in self.sessions if s.client is client and s.topic == topic for i in s.indexes), default=-1)
-                client.ask(command="subscribe", topic=topic, last_seen=seen, **TOPICS[topic], **fields)
+                seen = max(
+                    (
+                        i
+                        for s in self.sessions
+                        if s.client is client and s.topic == topic
+                        for i in s.indexes
+                    ),
+                    default=-1,
+                )
+                client.ask(
+                    command="subscribe", topic=topic, last_seen=seen, **TOPICS[topic], **fields
+                )
             case "send", (topic, number, length):
                 for _ in range(number):
                     text = f"{next(self.numbers)} ".ljust(length, "x")
-                    client.ask(command="send", topic=topic, msg=text, delivery="one" if "jobs" in topic else "all")
+                    client.ask(
+                        command="send",
+                        topic=topic,
+                        msg=text,
+                        delivery="one" if "jobs" in topic else "all",
+                    )
             case "ack", (luck, number):
                 for _ in range(number):
                     if client.connect() and client.unacknowledged:
@@ -331,7 +395,9 @@ class World:
                     client.link.read(reads)
             case "leave", (way,):
                 if client.link and not client.link.lost:
-                    {"quit": lambda link: link.say(b"quit\n"), "end": Link.end, "cut": Link.cut}[way](client.link)
+                    {"quit": lambda link: link.say(b"quit\n"), "end": Link.end, "cut": Link.cut}[
+                        way
+                    ](client.link)
 
     async def trouble(self, what: str, *how: Any) -> None:
         match what, how:
@@ -350,7 +416,8 @@ class World:
     # The promises
 
     async def finish(self) -> None:
-        """Let everybody read; see that those who still subscribe have everything, and that the heirs get the rest."""
+        """Let everybody read; see that those who still subscribe have everything, and that the
+        heirs get the rest."""
         self.crash_at = None
         if self.disk_fails or not self.server or self.server.failed:
             await self.restart()
@@ -358,7 +425,11 @@ class World:
             if client.link:
                 client.link.read(True)
         await asyncio.sleep(5)
-        live = [s for s in self.sessions if s.live and s.link and not s.link.is_closing() and s.client.sessions.get(s.topic) is s]
+        live = [
+            s
+            for s in self.sessions
+            if s.live and s.link and not s.link.is_closing() and s.client.sessions.get(s.topic) is s
+        ]
         for client in self.clients:
             if client.link and not client.link.lost:
                 client.link.end()
@@ -382,20 +453,32 @@ class World:
     async def check(self, live: list[Session], left: dict[str, list[Message]]) -> None:
         for topic, messages in left.items():
             indexes = [message["index"] for message in messages]
-            assert indexes == sorted(set(indexes)), f"{topic} is out of order, or doubled: {indexes}"
+            assert indexes == sorted(set(indexes)), (
+                f"{topic} is out of order, or doubled: {indexes}"
+            )
             for message in messages:
                 self.see(message)
-                assert (topic, message["index"]) not in self.done, "what was acknowledged comes again"
+                assert (topic, message["index"]) not in self.done, (
+                    "what was acknowledged comes again"
+                )
         texts = [message["msg"] for messages in left.values() for message in messages]
         assert len(texts) == len(set(texts)), "a message was stored twice"
         assert self.stored["all"] <= set(texts), f"lost: {self.stored['all'] - set(texts)}"
         finished = {self.texts[name] for name in self.perhaps_done}
-        assert self.stored["one"] <= set(texts) | finished, f"lost: {self.stored['one'] - set(texts) - finished}"
+        assert self.stored["one"] <= set(texts) | finished, (
+            f"lost: {self.stored['one'] - set(texts) - finished}"
+        )
         for session in self.sessions:
             if "news" in session.topic:
                 last = max(session.indexes, default=-1) if session not in live else 10**9
-                due = [m["index"] for m in left[session.topic] if session.last_seen < m["index"] <= last]
-                assert session.indexes == due, f"after {session.last_seen} came {session.indexes}, and not {due}"
+                due = [
+                    m["index"]
+                    for m in left[session.topic]
+                    if session.last_seen < m["index"] <= last
+                ]
+                assert session.indexes == due, (
+                    f"after {session.last_seen} came {session.indexes}, and not {due}"
+                )
 
 
 def problem_of(seed: int, actions: list[Action]) -> BaseException | None:

@@ -26,7 +26,8 @@ async def flood(sender: Peer, topic: str) -> None:
 
 
 async def test_a_subscriber_that_does_not_read_is_disconnected(connect: Connect) -> None:
-    """If a subscriber has over 1 MiB unsent, read no more from the sender; if that lasts a second, disconnect it."""
+    """If a subscriber has over 1 MiB unsent, read no more from the sender; if that lasts a second,
+    disconnect it."""
     topic, stuck, sender = fresh_topic(), await connect(), await connect()
     await stuck.subscribe(topic)
     stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -84,7 +85,9 @@ class Simulated:
 SECOND = 1.0
 
 
-def test_a_publisher_that_does_not_read_its_answers_is_not_read_from_and_may_take_its_time() -> None:
+def test_a_publisher_that_does_not_read_its_answers_is_not_read_from_and_may_take_its_time() -> (
+    None
+):
     async def story() -> None:
         server = slow_consumers.Server(high_water=300)
         publisher = Simulated(server)
@@ -212,7 +215,9 @@ def test_a_long_replay_goes_out_as_there_is_room() -> None:
     run(story())
 
 
-@pytest.mark.parametrize(("setting", "problem"), [("high_water", "at least 1"), ("write_timeout", "more than 0")])
+@pytest.mark.parametrize(
+    ("setting", "problem"), [("high_water", "at least 1"), ("write_timeout", "more than 0")]
+)
 def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} must be {problem}: got 0"):
         slow_consumers.Server(**{setting: 0})

@@ -19,18 +19,42 @@ ROOT = Path(__file__).parent.parent
 
 
 def judged(target: str, until: str, *more: str) -> subprocess.CompletedProcess[str]:
-    options = ["-q", "-p", "pytest_asyncio.plugin", "-o", "addopts=", "--target", target, "--until", until, *more]
+    options = [
+        "-q",
+        "-p",
+        "pytest_asyncio.plugin",
+        "-o",
+        "addopts=",
+        "--target",
+        target,
+        "--until",
+        until,
+        *more,
+    ]
     command = [sys.executable, "-m", "pytest", "tests", *options]
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # it starts faster without the other plugins
+    environment = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }  # it starts faster without the other plugins
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=60
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
     )
 
 
 def test_a_failure_is_told_to_the_author_of_the_server() -> None:
-    result = judged("tests/broken/basic.py:DeliversTwice", "basic", "-k", "reaches_every_subscriber")
+    result = judged(
+        "tests/broken/basic.py:DeliversTwice", "basic", "-k", "reaches_every_subscriber"
+    )
     assert result.returncode == 1
-    story = result.stdout.partition("claim     a message reaches every subscriber of its topic\n")[2]
+    story = result.stdout.partition("claim     a message reaches every subscriber of its topic\n")[
+        2
+    ]
     assert story.splitlines()[3:11] == [
         story.splitlines()[3],
         story.splitlines()[4],
@@ -116,7 +140,9 @@ def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: by
     thread.join()
     assert "17 failed" in result.stdout
     assert (
-        "expected a dict literal, got the line b'HTTP" if answer else "but the server closed the connection"
+        "expected a dict literal, got the line b'HTTP"
+        if answer
+        else "but the server closed the connection"
     ) in result.stdout
 
 

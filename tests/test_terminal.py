@@ -23,14 +23,25 @@ def port() -> Iterator[str]:
 
 def client(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*CLIENT, *arguments], cwd=ROOT, input=typed, capture_output=True, text=True, encoding="utf-8", timeout=30
+        [*CLIENT, *arguments],
+        cwd=ROOT,
+        input=typed,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
     )
 
 
 def subscriber(port: str, *arguments: str) -> subprocess.Popen[str]:
     command = [*CLIENT, port, "subscribe", "foo", *arguments]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -100,14 +111,20 @@ def test_the_prompt_tells_when_the_server_has_closed_the_connection() -> None:
 def test_input_that_is_not_utf_8_is_one_clear_line(port: str) -> None:
     command = [*CLIENT, port, "send", "foo"]
     result = subprocess.run(command, cwd=ROOT, input=b"a\xff\n", capture_output=True, timeout=30)
-    assert (result.returncode, result.stderr.decode()) == (2, "stages.client: standard input is not UTF-8\n")
+    assert (result.returncode, result.stderr.decode()) == (
+        2,
+        "stages.client: standard input is not UTF-8\n",
+    )
 
 
 def test_an_error_of_the_server_is_told() -> None:
     with started("stages.basic", "0", "--quiet") as (_, port):
         result = client(str(port), "send", "foo", typed="x" * 70_000)
     assert result.returncode == 1
-    assert result.stderr == "stages.client: the server says: line too long: expected at most 65536 bytes\n"
+    assert (
+        result.stderr
+        == "stages.client: the server says: line too long: expected at most 65536 bytes\n"
+    )
 
 
 def test_a_server_that_is_not_there_is_one_clear_line() -> None:
@@ -133,7 +150,9 @@ def test_a_bad_argument_is_one_clear_line() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_ctrl_c_is_silent_while_it_waits_for_input(port: str) -> None:
     pipe = subprocess.PIPE
-    with subprocess.Popen([*CLIENT, port], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(
+        [*CLIENT, port], cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write("hello\n")
@@ -168,7 +187,9 @@ def test_a_pipe_that_closes_ends_it_silently(port: str) -> None:
 
 @pytest.fixture
 def durable_port(tmp_path: Path) -> Iterator[str]:
-    with started("stages.beyond.durable", "0", "--quiet", "--data", str(tmp_path / "messages.db")) as (_, port):
+    with started(
+        "stages.beyond.durable", "0", "--quiet", "--data", str(tmp_path / "messages.db")
+    ) as (_, port):
         yield str(port)
 
 
@@ -179,10 +200,13 @@ def test_it_speaks_json_where_the_server_does(durable_port: str) -> None:
         assert process.stdout.readline() == message("two", 1)
         process.kill()
     typed = ["work foo 1", "one foo job", "ack foo 2", "unsubscribe foo", "ack foo 2", "{}"]
-    working, sent, acked, left = [json.dumps({"success": True, "id": line}, separators=(",", ":")) for line in typed[:4]]
+    working, sent, acked, left = [
+        json.dumps({"success": True, "id": line}, separators=(",", ":")) for line in typed[:4]
+    ]
     one, two, job = [
         json.dumps(
-            {"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index}, separators=(",", ":")
+            {"command": "send", "topic": "foo", "msg": msg, "delivery": delivery, "index": index},
+            separators=(",", ":"),
         )
         for msg, delivery, index in (("one", "all", 0), ("two", "all", 1), ("job", "one", 2))
     ]
@@ -204,7 +228,9 @@ NOT_STORED = b'{"success": false, "reason": "Could not store"}\r\n'
         ([NOT_STORED], "the server says: Could not store"),
     ],
 )
-def test_what_was_not_answered_with_success_was_not_sent(answers: list[bytes], problem: str) -> None:
+def test_what_was_not_answered_with_success_was_not_sent(
+    answers: list[bytes], problem: str
+) -> None:
     def serve() -> None:
         connection = listener.accept()[0]
         with connection, connection.makefile("rb") as lines:
@@ -216,7 +242,9 @@ def test_what_was_not_answered_with_success_was_not_sent(answers: list[bytes], p
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
-        result = client(str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello")
+        result = client(
+            str(listener.getsockname()[1]), "--host", "127.0.0.1", "send", "foo", "hello"
+        )
         thread.join()
     assert result.returncode == 2
     assert result.stderr.endswith(f": {problem}\n")

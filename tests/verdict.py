@@ -1,6 +1,6 @@
 """`--target`: the shared tests judge somebody's own server, and tell its author what is wrong.
 
-    pytest tests --target my_server.py --until caching
+pytest tests --target my_server.py --until caching
 """
 
 from collections.abc import Generator
@@ -22,8 +22,15 @@ unanswered: list[pytest.Item] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("your own server")
-    group.addoption("--target", help="judge this server: my_server.py, package.module:Class or localhost:7777")
-    group.addoption("--until", choices=NAMES, default="disconnects", help="the last stage whose tests it is to pass")
+    group.addoption(
+        "--target", help="judge this server: my_server.py, package.module:Class or localhost:7777"
+    )
+    group.addoption(
+        "--until",
+        choices=NAMES,
+        default="disconnects",
+        help="the last stage whose tests it is to pass",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,7 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
         peer.TIMEOUT = 3
         unanswered.clear()
         try:
-            with TemporaryDirectory() as folder, target.serving(config.getoption("--target"), folder):
+            with (
+                TemporaryDirectory() as folder,
+                target.serving(config.getoption("--target"), folder),
+            ):
                 pass
         except target.Unusable as problem:
             raise pytest.UsageError(f"--target: {problem}") from None
@@ -44,7 +54,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A target is judged in one process: it may be only one server, and is given up when it does not answer."""
+    """A target is judged in one process: it may be only one server, and is given up when it does
+    not answer."""
     return 0 if config.getoption("--target") else None
 
 
@@ -62,21 +73,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if "stage" in getattr(item, "fixturenames", ())]
 
 
-def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
     if config.getoption("--target"):
         relation = "" if op == "==" else f"{op} "
-        return ["", shortened(f"expected  {relation}{right!r}", 400), shortened(f"received  {left!r}", 400)]
+        return [
+            "",
+            shortened(f"expected  {relation}{right!r}", 400),
+            shortened(f"received  {left!r}", 400),
+        ]
     return None
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """With a target: a failure is told to the person who wrote the server, not to the one who wrote the test."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """With a target: a failure is told to the person who wrote the server, not to the one who wrote
+    the test."""
     report = yield
     if item.config.getoption("--target") and call.excinfo and report.failed:
         report.longrepr = explained(item, call.excinfo.value)
         unanswered.extend([item] if call.excinfo.errisinstance(NoAnswer) else [])
-        if len(unanswered) == 3 or (unanswered and target.address_of(item.config.getoption("--target"))):
+        if len(unanswered) == 3 or (
+            unanswered and target.address_of(item.config.getoption("--target"))
+        ):
             item.session.shouldstop = "the server does not answer: it is not asked any further"
     return report
 
@@ -84,10 +106,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def explained(item: pytest.Item, problem: BaseException) -> str:
     """What is claimed, what went over the wire, what was expected and what came, and a hint."""
     lines = [line.strip("E ") for line in str(problem).splitlines()]
-    found = [line for line in lines if line.startswith(("expected", "received"))] or [f"stopped by {problem!r}"]
+    found = [line for line in lines if line.startswith(("expected", "received"))] or [
+        f"stopped by {problem!r}"
+    ]
     funcargs = getattr(item, "funcargs", {})
     wire = str(Diagram(funcargs.get("transcript", []))).splitlines()[-20:]
     hint = getattr(getattr(item, "obj", None), "__doc__", None)
     return "\n".join(
-        [f"claim     {claim_of(item.name)}", *[f"the wire  {line}" for line in wire], *found, f"hint      {hint}"]
+        [
+            f"claim     {claim_of(item.name)}",
+            *[f"the wire  {line}" for line in wire],
+            *found,
+            f"hint      {hint}",
+        ]
     )

@@ -6,12 +6,12 @@
             alice breaks off
     bob   > {"command": "subscribe", "topic": "jobs", "ack": true}
     bob   < {"success": true}
-    bob   < {"command": "send", "topic": "jobs", "msg": "wash", "delivery": "one", "index": 0, "redelivered": true}
+    bob   < {"command": "send", "topic": "jobs", "msg": "wash", …, "index": 0, "redelivered": true}
     bob   > {"command": "ack", "topic": "jobs", "index": 0}
     bob   < {"success": true}
 
-Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait, in flight) do it; AMQP 0-9-1 coined
-the words.
+Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait, in flight) do it;
+AMQP 0-9-1 coined the words.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stages import serve, settings
 from stages.beyond import broker, slow_consumers
 from stages.beyond.broker import Batch, Client, Outgoing, Settings, in_pieces
-from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Answer, Command, Message, Send, Unsubscribe
+from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Command, Message, Send, Unsubscribe
 from stages.beyond.commands import Subscribe as PlainSubscribe
 
 PREFETCH = 1000
@@ -44,7 +44,9 @@ class Subscribe(PlainSubscribe, tag="subscribe"):
 
     def __post_init__(self) -> None:
         if self.prefetch is not UNSET and not self.ack:
-            raise ValueError("`prefetch` counts unacknowledged messages: expected `ack`: true with it")
+            raise ValueError(
+                "`prefetch` counts unacknowledged messages: expected `ack`: true with it"
+            )
 
 
 class Ack(Command, tag="ack"):
@@ -95,10 +97,12 @@ class Topic(broker.Topic):
         self.workers: dict[Client, Worker] = {}
         self.ready = broker.Pool()  # those subscribed that have room
         self.in_flight: OrderedDict[int, InFlight] = OrderedDict()  # the earliest deadline first
-        self.expired: dict[int, list[Client]] = {}  # whom a message was taken from; it may be done all the same
+        # From whom a message was taken, by index: it may be done all the same.
+        self.expired: dict[int, list[Client]] = {}
         self.waiting_size = 0  # of the texts that wait, in characters
         self.alarmed = False  # whether the broker has an alarm for it
-        self.unoffered: int | None = None  # the lowest index of those that may wait although a worker is ready
+        # The lowest index of the messages that may wait although a worker is ready.
+        self.unoffered: int | None = None
 
     def clients(self) -> Iterable[Client]:
         return self.workers
@@ -106,18 +110,29 @@ class Topic(broker.Topic):
     def pieces(self) -> list[Any]:
         work = WorkPiece(
             self.name,
-            {client: msgspec.structs.replace(worker, in_flight={}) for client, worker in self.workers.items()},
+            {
+                client: msgspec.structs.replace(worker, in_flight={})
+                for client, worker in self.workers.items()
+            },
             list(self.ready.clients),
             {index: list(clients) for index, clients in self.expired.items()},
             self.unoffered,
         )
-        in_flight = [InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()]
-        return [*super().pieces(), work, *[InFlightPiece(self.name, some) for some in in_pieces(in_flight)]]
+        in_flight = [
+            InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()
+        ]
+        return [
+            *super().pieces(),
+            work,
+            *[InFlightPiece(self.name, some) for some in in_pieces(in_flight)],
+        ]
 
     def restore(self, piece: Any) -> None:
         super().restore(piece)
         if isinstance(piece, broker.MessagesPiece):
-            self.waiting_size += sum(len(message.msg) for message in piece.messages if message.delivery == "one")
+            self.waiting_size += sum(
+                len(message.msg) for message in piece.messages if message.delivery == "one"
+            )
         elif isinstance(piece, WorkPiece):
             self.workers, self.ready = piece.workers, broker.Pool(piece.ready)
             self.expired, self.unoffered = piece.expired, piece.unoffered
@@ -128,11 +143,11 @@ class Topic(broker.Topic):
 
 
 class Broker(broker.Broker[Topic]):
-    """A queue that keeps a message for one until the worker says that it is done, for at most `ack_timeout` seconds."""
+    """A queue that keeps a message for one until the worker says that it is done, for at most
+    `ack_timeout` seconds."""
 
     commands = (Subscribe, Unsubscribe, Send, Ack)
     pieces = broker.Broker.pieces | WorkPiece | InFlightPiece
-    Topic = Topic
 
     def __init__(
         self,
@@ -147,8 +162,10 @@ class Broker(broker.Broker[Topic]):
         self.ack_timeout = ack_timeout
         self.waiting_length = waiting_length
         self.waiting_size = waiting_size
-        self.alarms: list[tuple[float, str]] = []  # a heap: no message of a topic is overdue before its alarm
-        self.unoffered: set[str] = set()  # topics where messages wait although a worker may be ready
+        # A heap: no message of a topic is overdue before its alarm.
+        self.alarms: list[tuple[float, str]] = []
+        # The topics where messages may wait although a worker is ready.
+        self.unoffered: set[str] = set()
         self.budget = SLICE
 
     @property
@@ -165,8 +182,8 @@ class Broker(broker.Broker[Topic]):
         worker = topic.workers.setdefault(client, Worker())
         worker.acknowledges = command.ack
         worker.prefetch = PREFETCH if command.prefetch is UNSET else command.prefetch
-        # Anything sent from now on is new, even to a client that asked for no cache, or gave a `last_seen`
-        # beyond the newest index.
+        # Anything sent from now on is new, even to a client that asked for no cache, or gave a
+        # `last_seen` beyond the newest index.
         newest = topic.next_index - 1
         last_seen = -1 if command.last_seen is UNSET else command.last_seen
         worker.after = min(newest, last_seen) if command.cache else newest
@@ -180,7 +197,8 @@ class Broker(broker.Broker[Topic]):
             topic.ready.discard(client)
 
     def leave(self, topic: Topic, client: Client) -> None:
-        """End a subscription; what the client has in flight it may still finish, and acknowledge."""
+        """End a subscription; what the client has in flight it may still finish, and
+        acknowledge."""
         topic.subscribers.discard(client)
         topic.ready.discard(client)
         self.forget_if_idle(topic, client)
@@ -198,7 +216,9 @@ class Broker(broker.Broker[Topic]):
             self.leave(topic, client)
         for topic in topics:
             if worker := topic.workers.pop(client, None):
-                self.requeue(topic, [topic.in_flight.pop(index).message for index in worker.in_flight])
+                self.requeue(
+                    topic, [topic.in_flight.pop(index).message for index in worker.in_flight]
+                )
         self.topics_of.pop(client, None)
         self.offer_waiting()
 
@@ -216,11 +236,19 @@ class Broker(broker.Broker[Topic]):
     def send(self, command: Send, client: Client) -> None:
         """Refuse a message for one that would have to wait where too many wait already."""
         topic = self.topic(command.topic)
-        waits = command.delivery == "one" and command.cache is not False and not self.someone_is_ready(topic)
+        waits = (
+            command.delivery == "one"
+            and command.cache is not False
+            and not self.someone_is_ready(topic)
+        )
         if waits and len(topic.waiting) >= self.waiting_length:
-            self.refuse(client, command.id, FULL, f"{len(topic.waiting)} messages of this topic wait")
+            self.refuse(
+                client, command.id, FULL, f"{len(topic.waiting)} messages of this topic wait"
+            )
         elif waits and topic.waiting_size + len(command.msg) > self.waiting_size:
-            self.refuse(client, command.id, FULL, f"{topic.waiting_size} characters of this topic wait")
+            self.refuse(
+                client, command.id, FULL, f"{topic.waiting_size} characters of this topic wait"
+            )
         else:
             super().send(command, client)
 
@@ -246,7 +274,8 @@ class Broker(broker.Broker[Topic]):
         self.tell((client,), self.in_hands(topic, message, client))
 
     def in_hands(self, topic: Topic, message: Message, client: Client) -> Message:
-        """Note that a client has a message: until it acknowledges it, or for good if it never does."""
+        """Note that a client has a message: until it acknowledges it, or for good if it never
+        does."""
         worker = topic.workers[client]
         if worker.acknowledges:
             deadline = self.now + self.ack_timeout
@@ -263,7 +292,11 @@ class Broker(broker.Broker[Topic]):
         worker = topic.workers[client]
         room = min(worker.prefetch - len(worker.in_flight), SLICE) if worker.acknowledges else SLICE
         indexes = topic.waiting.irange(minimum=after + 1)
-        taken = list(islice((index for index in indexes if self.may_have(topic, index, client)), max(0, room)))
+        taken = list(
+            islice(
+                (index for index in indexes if self.may_have(topic, index, client)), max(0, room)
+            )
+        )
         if len(taken) == SLICE:
             self.offer_from(topic, taken[-1] + 1)  # the rest in further batches
         return [self.in_hands(topic, self.no_longer_waits(topic, index), client) for index in taken]
@@ -297,12 +330,15 @@ class Broker(broker.Broker[Topic]):
             self.no_longer_waits(topic, index)
 
     def may_acknowledge(self, command: Ack, client: Client) -> bool:
-        """Whether a client has the message, or has had it: a worker that was late has done its work all the same."""
+        """Whether a client has the message, or has had it: a worker that was late has done its work
+        all the same."""
         if command.topic not in self.topics:
             return False
         topic = self.topic(command.topic)
         in_flight = topic.in_flight.get(command.index)
-        return (in_flight is not None and in_flight.client == client) or client in topic.expired.get(command.index, ())
+        return (
+            in_flight is not None and in_flight.client == client
+        ) or client in topic.expired.get(command.index, ())
 
     def take_from_worker(self, topic: Topic, index: int) -> Client:
         client = topic.in_flight.pop(index).client
@@ -327,7 +363,9 @@ class Broker(broker.Broker[Topic]):
             heapq.heappush(self.alarms, (next(iter(topic.in_flight.values())).deadline, topic.name))
 
     def expire(self, topic: Topic) -> None:
-        overdue = [each for each in islice(topic.in_flight.values(), SLICE) if each.deadline <= self.now]
+        overdue = [
+            each for each in islice(topic.in_flight.values(), SLICE) if each.deadline <= self.now
+        ]
         for each in overdue:
             lost_by = topic.expired.setdefault(each.message.index, [])
             if each.client not in lost_by:
@@ -343,7 +381,9 @@ class Broker(broker.Broker[Topic]):
     def requeue(self, topic: Topic, messages: list[Message]) -> None:
         """Let messages wait that a worker has not done."""
         if messages:
-            self.wait(topic, [msgspec.structs.replace(message, redelivered=True) for message in messages])
+            self.wait(
+                topic, [msgspec.structs.replace(message, redelivered=True) for message in messages]
+            )
             self.offer_from(topic, min(message.index for message in messages))
 
     def offer_from(self, topic: Topic, index: int) -> None:
@@ -351,9 +391,12 @@ class Broker(broker.Broker[Topic]):
         self.unoffered.add(topic.name)
 
     def offer_waiting(self) -> None:
-        """Hand messages that wait to workers that are ready, no more in a batch than the budget allows."""
+        """Hand messages that wait to workers that are ready, no more in a batch than the budget
+        allows."""
         for topic in [self.topic(name) for name in sorted(self.unoffered)]:
-            for index in list(islice(topic.waiting.irange(minimum=topic.unoffered), self.budget + 1)):
+            for index in list(
+                islice(topic.waiting.irange(minimum=topic.unoffered), self.budget + 1)
+            ):
                 if self.budget == 0:
                     topic.unoffered = index
                     return
@@ -383,6 +426,9 @@ class Broker(broker.Broker[Topic]):
 
     # The whole state
 
+    def new_topic(self, name: str) -> Topic:
+        return Topic(name)
+
     def set(self, settings: Settings) -> None:
         super().set(settings)
         self.ack_timeout = settings["ack_timeout"]
@@ -390,7 +436,11 @@ class Broker(broker.Broker[Topic]):
         self.waiting_size = int(settings["waiting_size"])
 
     def settings(self) -> Settings:
-        own = {"ack_timeout": self.ack_timeout, "waiting_length": self.waiting_length, "waiting_size": self.waiting_size}
+        own = {
+            "ack_timeout": self.ack_timeout,
+            "waiting_length": self.waiting_length,
+            "waiting_size": self.waiting_size,
+        }
         return super().settings() | own
 
     def restore(self, piece: Any) -> None:
@@ -411,11 +461,17 @@ class Broker(broker.Broker[Topic]):
 class Server(slow_consumers.Server):
     """A server with a timer for what workers hold too long."""
 
-    ack_timeout: float = settings.setting(30.0, "seconds that a worker may have a message in flight", more_than=0)
-    waiting_length: int = settings.setting(100_000, "messages that may wait for workers in a topic", at_least=0)
-    waiting_size: int = settings.setting(2**26, "characters of such messages, in a topic", at_least=0)
+    ack_timeout: float = settings.setting(
+        30.0, "seconds that a worker may have a message in flight", more_than=0
+    )
+    waiting_length: int = settings.setting(
+        100_000, "messages that may wait for workers in a topic", at_least=0
+    )
+    waiting_size: int = settings.setting(
+        2**26, "characters of such messages, in a topic", at_least=0
+    )
 
-    Broker: ClassVar[type[Broker]] = Broker
+    broker_class: ClassVar[type[Broker]] = Broker
     broker: Broker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -423,7 +479,7 @@ class Server(slow_consumers.Server):
         self.timer: asyncio.TimerHandle | None = None
 
     def new_broker(self) -> Broker:
-        return self.Broker(
+        return self.broker_class(
             ack_timeout=self.ack_timeout,
             waiting_length=self.waiting_length,
             waiting_size=self.waiting_size,

@@ -4,10 +4,11 @@
     broker.carry_out(Batch(time=0.0, inputs=[(1, b'{"command": "subscribe", "topic": "foo"}')]))
     -> [[((1,), [{"success": True}])]]
 
-No I/O, no clock, no luck of its own: two brokers that are given the same in the same order are the same. It compares
-clients, and does nothing else with them.
+No I/O, no clock, no luck of its own: two brokers that are given the same in the same order are the
+same. It compares clients, and does nothing else with them.
 
-Source: the five stages of the article, folded into one; the replicated state machine of Lamport (1978) and LMAX.
+Source: the five stages of the article, folded into one; the replicated state machine of Lamport
+(1978) and LMAX.
 """
 
 import random
@@ -29,8 +30,8 @@ Client = int
 """The number of a connection; none is given twice."""
 
 Settings = dict[str, int | float]
-"""What the rules depend on, and the `seed`: it comes in like all else, so that a log can be carried out again by a server
-that was started with other settings."""
+"""What the rules depend on, and the `seed`: it comes in like all else, so that a log can be carried
+out again by a server that was started with other settings."""
 
 Outgoing = list[tuple[Sequence[Client], Sequence[Message | Answer]]]
 """Who is to be sent what, in this order."""
@@ -44,10 +45,12 @@ T = TypeVar("T")
 
 
 class Batch(Struct, array_like=True):
-    """What a broker is given at once: the time, in seconds, and what clients have said since the last batch.
+    """What a broker is given at once: the time, in seconds, and what clients have said since the
+    last batch.
 
-    An input is a client with its lines, or with None once it has left. A `restart` begins a new life: all clients
-    have left, the time may have gone back, and these are the settings from now on.
+    An input is a client with its lines, or with None once it has left. A `restart` begins a new
+    life: all clients have left, the time may have gone back, and these are the settings from now
+    on.
     """
 
     time: float
@@ -103,11 +106,11 @@ class TopicPiece(Struct, tag="topic", array_like=True, kw_only=True):
 
 
 class MessagesPiece(Struct, tag="messages", array_like=True):
-    """The part of a snapshot with some messages of a topic: those for all are cached, those for one wait."""
+    """The part of a snapshot with some messages of a topic: those for all are cached, those for one
+    wait."""
 
     topic: str
     messages: list[Message]
-
 
 
 class Topic:
@@ -152,7 +155,9 @@ class Topic:
             self.last_evicted = piece.last_evicted
         elif isinstance(piece, MessagesPiece):
             self.cache.extend(message for message in piece.messages if message.delivery == "all")
-            self.waiting.update({message.index: message for message in piece.messages if message.delivery == "one"})
+            self.waiting.update(
+                {message.index: message for message in piece.messages if message.delivery == "one"}
+            )
 
 
 def in_pieces(entries: list[T]) -> Iterator[list[T]]:
@@ -176,7 +181,6 @@ class Broker(Generic[TopicT]):
 
     commands: ClassVar[tuple[type[Command], ...]] = (Subscribe, Unsubscribe, Send)
     pieces: ClassVar[Any] = BrokerPiece | TopicPiece | MessagesPiece
-    Topic: ClassVar[type[Any]] = Topic
 
     def __init__(self, *, cache_length: int = 100, seed: int | None = None) -> None:
         self.cache_length = cache_length
@@ -187,14 +191,17 @@ class Broker(Generic[TopicT]):
         self.outgoing: Outgoing = []
         self.uncopied: dict[str, TopicT] = {}  # what a snapshot that is under way still has to copy
         self.copied: deque[Any] = deque()  # what it has copied, and not yet given out
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[self.commands])
-        self.methods = {kind: getattr(self, str(kind.__struct_config__.tag)) for kind in self.commands}
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[self.commands])  # noqa: UP007
+        self.methods = {
+            kind: getattr(self, str(kind.__struct_config__.tag)) for kind in self.commands
+        }
 
     # What goes in, and what comes out
 
     def carry_out(self, batch: Batch) -> list[Outgoing]:
-        """Do what a batch says. Returns what is to be sent: first what the time alone has caused, then a part for
-        each input. You must send it in this order, once the batch can't be lost any more."""
+        """Do what a batch says. Returns what is to be sent: first what the time alone has caused,
+        then a part for each input. You must send it in this order, once the batch can't be lost any
+        more."""
         if batch.restart is not None:
             self.now = batch.time
             self.restart(batch.restart)
@@ -243,7 +250,8 @@ class Broker(Generic[TopicT]):
     # The rules
 
     def subscribe(self, command: Subscribe, client: Client) -> None:
-        """From now on, send the client the messages of the topic; first those that it has not seen."""
+        """From now on, send the client the messages of the topic; first those that it has not
+        seen."""
         topic = self.topic(command.topic)
         topic.subscribers.add(client)
         self.topics_of.setdefault(client, {})[topic.name] = None
@@ -253,8 +261,9 @@ class Broker(Generic[TopicT]):
             self.replay(topic, client, -1 if command.last_seen is UNSET else command.last_seen)
 
     def missed(self, topic: TopicT, command: Subscribe) -> int:
-        """How many messages after `last_seen` the cache has evicted. None up to `last_evicted` has been kept, so it is
-        all those evicted, but no more than there are indexes between: exact if every message was kept once."""
+        """How many messages after `last_seen` the cache has evicted. None up to `last_evicted` has
+        been kept, so it is all those evicted, but no more than there are indexes between: exact if
+        every message was kept once."""
         if command.last_seen is UNSET:
             return 0
         return max(0, min(topic.evicted, topic.last_evicted - command.last_seen))
@@ -318,7 +327,9 @@ class Broker(Generic[TopicT]):
     def trim(self, topic: TopicT) -> None:
         """Evict the oldest messages, of both kinds, while there are more than `cache_length`."""
         while len(topic.cache) + len(topic.waiting) > self.cache_length:
-            if not topic.cache or (topic.waiting and topic.waiting.keys()[0] < topic.cache[0].index):
+            if not topic.cache or (
+                topic.waiting and topic.waiting.keys()[0] < topic.cache[0].index
+            ):
                 self.count_evicted(topic, topic.waiting.popitem(0)[1])
             else:
                 self.count_evicted(topic, topic.cache.popleft())
@@ -342,13 +353,18 @@ class Broker(Generic[TopicT]):
         self.topics_of.clear()
 
     def topic(self, name: str) -> TopicT:
-        """The topic of that name, to be read or changed. Every rule comes to a topic in this way."""
+        """The topic of that name, to be read or changed. Every rule comes to a topic in this
+        way."""
         topic = self.topics.get(name)
         if topic is None:
-            topic = self.topics[name] = self.Topic(name)
+            topic = self.topics[name] = self.new_topic(name)
         elif name in self.uncopied:
             self.copied.extend(self.uncopied.pop(name).pieces())
         return topic
+
+    def new_topic(self, name: str) -> TopicT:
+        topic: Any = Topic(name)
+        return topic  # type: ignore[no-any-return]
 
     def set(self, settings: Settings) -> None:
         self.cache_length = int(settings["cache_length"])
@@ -359,8 +375,8 @@ class Broker(Generic[TopicT]):
     # The whole state
 
     def snapshot(self) -> Iterator[Any]:
-        """The state as it is now, in small pieces. The broker may go on while you take them: a topic that is about to
-        change is copied first. Only one snapshot can be under way."""
+        """The state as it is now, in small pieces. The broker may go on while you take them: a
+        topic that is about to change is copied first. Only one snapshot can be under way."""
         self.uncopied = dict(self.topics)
         self.copied = deque([BrokerPiece(self.now, self.settings(), self.random.getstate())])
         return self.next_pieces()

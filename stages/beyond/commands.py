@@ -1,4 +1,5 @@
-r"""The JSON wire as types: bytes <-> commands, answers and messages; and the reasons for which a server refuses.
+r"""The JSON wire as types: bytes <-> commands, answers and messages; and the reasons for which a
+server refuses.
 
     b'{"command": "subscribe", "topic": "foo"}'  ->  Subscribe(topic="foo")
     {"success": True}                            ->  b'{"success":true}\r\n'
@@ -27,7 +28,8 @@ Id = str | int | UnsetType
 
 
 class Command(Struct, kw_only=True, tag_field="command", forbid_unknown_fields=True, gc=False):
-    """What every command has. An `id` comes back in the answer, then with the `detail` of what is wrong."""
+    """What every command has. An `id` comes back in the answer, then with the `detail` of what is
+    wrong."""
 
     topic: TopicName
     id: Id = UNSET
@@ -48,7 +50,9 @@ class Send(Command, tag="send"):
     cache: bool | UnsetType = UNSET
 
 
-class Message(Struct, kw_only=True, tag_field="command", tag="send", frozen=True, omit_defaults=True, gc=False):
+class Message(
+    Struct, kw_only=True, tag_field="command", tag="send", frozen=True, omit_defaults=True, gc=False
+):
     """What a subscriber receives: what the sender sent, numbered."""
 
     topic: str
@@ -60,7 +64,8 @@ class Message(Struct, kw_only=True, tag_field="command", tag="send", frozen=True
 
 
 Answer = dict[str, Any]
-"""What a command is answered with: `success`, true or false; then `reason`, `detail`, `missed`, and the `id`."""
+"""What a command is answered with: `success`, true or false; then `reason`, `detail`, `missed`, and
+the `id`."""
 
 
 class Rejected(ValueError):
@@ -84,8 +89,8 @@ def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:
 
 
 def decode_slowly(line: bytes, commands: Any) -> Command:
-    """Find out what is wrong with a line. A text with half a surrogate pair, which only Python's own
-    decoder takes, is not wrong."""
+    """Find out what is wrong with a line. A text with half a surrogate pair, which only Python's
+    own decoder takes, is not wrong."""
     try:
         found = json.loads(line.decode())
     except UnicodeDecodeError:
@@ -99,8 +104,13 @@ def decode_slowly(line: bytes, commands: Any) -> Command:
         problem = str(error)
     except UnicodeEncodeError:
         problem = "A lone surrogate in a field that must be valid Unicode"
+    raise Rejected(MALFORMED, problem, id_of(found))
+
+
+def id_of(found: Any) -> Id:
+    """The `id` of a command that is wrong in some other way."""
     id = found.get("id") if isinstance(found, dict) else None
-    raise Rejected(MALFORMED, problem, id if type(id) in (str, int) else UNSET)
+    return id if isinstance(id, str | int) and not isinstance(id, bool) else UNSET
 
 
 encoder = msgspec.json.Encoder()

@@ -7,10 +7,11 @@
     alice < {"success": true}
     alice < {"command": "send", "topic": "foo", "msg": "blah", "delivery": "all", "index": 0}
 
-The broker does what clients say; the log remembers what they said; and only then the server sends what comes of it.
+The broker does what clients say; the log remembers what they said; and only then the server sends
+what comes of it.
 
-Source: write-ahead and group commit, as in any database: whatever comes while the disk is busy is written together the
-next time.
+Source: write-ahead and group commit, as in any database: whatever comes while the disk is busy is
+written together the next time.
 """
 
 import asyncio
@@ -51,9 +52,11 @@ class Server(acks.Server):
 
     cache_length: int = settings.setting(10_000, "messages kept of each topic", at_least=0)
     data: str = settings.setting("messages.db", "the file that keeps the messages")
-    log_limit: int = settings.setting(2**26, "bytes of log after which a snapshot replaces it", at_least=1)
+    log_limit: int = settings.setting(
+        2**26, "bytes of log after which a snapshot replaces it", at_least=1
+    )
 
-    in_thread: ClassVar[Callable[..., Any]] = staticmethod(asyncio.to_thread)
+    in_thread: ClassVar[Callable[..., Any]] = staticmethod(asyncio.to_thread)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +68,8 @@ class Server(acks.Server):
         self.snapshot: Iterator[Any] | None = None
 
     async def __aenter__(self) -> None:
-        """Continue where the last process stopped. Its clients are gone, so what they had in flight comes back."""
+        """Continue where the last process stopped. Its clients are gone, so what they had in flight
+        comes back."""
         self.log.open()
         try:
             for piece in self.log.snapshot(self.broker.pieces):
@@ -100,7 +104,8 @@ class Server(acks.Server):
         await self.store(batch)
 
     async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
-        """Have the broker do what a client has said, and send what comes of it once the log has it. Returns that."""
+        """Have the broker do what a client has said, and send what comes of it once the log has it.
+        Returns that."""
         if self.failed:
             self.dismiss(client)
             return []
@@ -113,8 +118,8 @@ class Server(acks.Server):
         self.wake.set()
 
     async def commit(self) -> None:
-        """Carry out and store one batch after the other. While the disk is busy with one, all that comes is gathered
-        for the next."""
+        """Carry out and store one batch after the other. While the disk is busy with one, all that
+        comes is gathered for the next."""
         while not self.stopping and not self.failed:
             await self.wake.wait()
             self.wake.clear()

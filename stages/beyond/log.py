@@ -1,4 +1,5 @@
-"""What a broker was given, in a file: each batch as it came, and now and then a snapshot in place of those before.
+"""What a broker was given, in a file: each batch as it came, and now and then a snapshot in place
+of those before.
 
     log       number, batch        a row for each batch, since the snapshot
     snapshot  number, pieces       the broker as it was after that batch
@@ -25,8 +26,8 @@ FORMAT = 2
 
 SCHEMA = f"""
 CREATE TABLE log (number INTEGER PRIMARY KEY, batch BLOB NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE snapshot (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, pieces BLOB NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE complete (number INTEGER NOT NULL);
+CREATE TABLE snapshot (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, pieces BLOB NOT NULL,
+checksum INTEGER NOT NULL); CREATE TABLE complete (number INTEGER NOT NULL);
 INSERT INTO complete VALUES (0);
 PRAGMA user_version = {FORMAT};
 """
@@ -36,7 +37,8 @@ SWEEP_BATCHES, SWEEP_PIECES = 100, 10
 
 
 class Log:
-    """The file `path`, for one process at a time. `append` and `sweep` may be called in another thread, one at a time."""
+    """The file `path`, for one process at a time. `append` and `sweep` may be called in another
+    thread, one at a time."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
@@ -45,7 +47,8 @@ class Log:
         self.swept = True
 
     def open(self) -> None:
-        """Open the file, or make a new one. Raises OSError, in one line that says why, if it cannot be used."""
+        """Open the file, or make a new one. Raises OSError, in one line that says why, if it cannot
+        be used."""
         try:
             self.database = self.connect()
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
@@ -68,7 +71,9 @@ class Log:
         if not tables:
             self.database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         elif format != FORMAT:
-            raise ValueError(f"it has format {format}, of another version or program: expected format {FORMAT}")
+            raise ValueError(
+                f"it has format {format}, of another version or program: expected format {FORMAT}"
+            )
 
     # Reading
 
@@ -76,7 +81,9 @@ class Log:
         """Yield the pieces of the last complete snapshot. Raises OSError if the file is damaged."""
         with self.telling_damage():
             (self.number,) = self.database.execute("SELECT number FROM complete").fetchone()
-            self.database.execute("DELETE FROM snapshot WHERE number > ?", (self.number,))  # never completed
+            self.database.execute(
+                "DELETE FROM snapshot WHERE number > ?", (self.number,)
+            )  # never completed
             query = "SELECT pieces, checksum FROM snapshot WHERE number = ? ORDER BY id"
             for pieces, checksum in self.database.execute(query, (self.number,)):
                 yield from decode(checked(pieces, checksum), list[types])
@@ -97,7 +104,9 @@ class Log:
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError, LookupError) as problem:
-            raise OSError(f"cannot keep messages in {self.path}: the file is damaged: {problem}") from None
+            raise OSError(
+                f"cannot keep messages in {self.path}: the file is damaged: {problem}"
+            ) from None
 
     # Writing
 
@@ -106,14 +115,17 @@ class Log:
         self.snapshot_number, self.size = self.number, 0
 
     def append(self, batch: Batch | None, pieces: Sequence[Any] = (), ends: bool = False) -> None:
-        """Store a batch, and with it some pieces of a snapshot, which counts once it `ends`. When this returns, they
-        survive a crash. Raises sqlite3.Error or OSError: then nothing of it is stored."""
+        """Store a batch, and with it some pieces of a snapshot, which counts once it `ends`. When
+        this returns, they survive a crash. Raises sqlite3.Error or OSError: then nothing of it is
+        stored."""
         self.still_there()
         with self.database:
             self.database.execute("BEGIN IMMEDIATE")
             if batch is not None:
                 data = msgspec.msgpack.encode(batch)
-                self.database.execute("INSERT INTO log VALUES (?, ?, ?)", (self.number + 1, data, zlib.crc32(data)))
+                self.database.execute(
+                    "INSERT INTO log VALUES (?, ?, ?)", (self.number + 1, data, zlib.crc32(data))
+                )
             if pieces:
                 row = encode(pieces)
                 columns = "snapshot (number, pieces, checksum)"
@@ -128,16 +140,22 @@ class Log:
         self.swept = swept
 
     def sweep(self) -> bool:
-        """Delete some of what the last complete snapshot has replaced; returns whether that was all."""
+        """Delete some of what the last complete snapshot has replaced; returns whether that was
+        all."""
         (complete,) = self.database.execute("SELECT number FROM complete").fetchone()
         old = f"SELECT number FROM log WHERE number <= ? ORDER BY number LIMIT {SWEEP_BATCHES}"
-        batches = self.database.execute(f"DELETE FROM log WHERE number IN ({old})", (complete,)).rowcount
+        batches = self.database.execute(
+            f"DELETE FROM log WHERE number IN ({old})", (complete,)
+        ).rowcount
         old = f"SELECT id FROM snapshot WHERE number < ? ORDER BY id LIMIT {SWEEP_PIECES}"
-        pieces = self.database.execute(f"DELETE FROM snapshot WHERE id IN ({old})", (complete,)).rowcount
+        pieces = self.database.execute(
+            f"DELETE FROM snapshot WHERE id IN ({old})", (complete,)
+        ).rowcount
         return batches + pieces == 0
 
     def still_there(self) -> None:
-        """Raise OSError if the file was removed or replaced: what is written to it would be lost."""
+        """Raise OSError if the file was removed or replaced: what is written to it would be
+        lost."""
         if self.identity() != self.file:
             raise OSError("the file was replaced")
 

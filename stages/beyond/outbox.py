@@ -1,7 +1,8 @@
 """The lines that a client is still to be sent.
 
-Up to the high-water mark they are with the connection, on their way; the rest is pending here, in order, and
-messages are not encoded before it is their turn. Field's words: high-water mark, pending, backpressure.
+Up to the high-water mark they are with the connection, on their way; the rest is pending here, in
+order, and messages are not encoded before it is their turn. Field's words: high-water mark,
+pending, backpressure.
 
 Source: asyncio's flow control (`set_write_buffer_limits`, `drain`), one level up.
 """
@@ -84,8 +85,9 @@ class Outbox:
         self.made_progress()
 
     async def room(self, lines: int, timeout: float) -> None:
-        """Wait until as many lines have left as the caller, and all who wait already, have put here: so the backlog
-        can't grow. Raises TimeoutError if none leaves for `timeout` seconds."""
+        """Wait until as many lines have left as the caller, and all who wait already, have put
+        here: so the backlog can't grow. Raises TimeoutError if none leaves for `timeout`
+        seconds."""
         self.reserved = max(self.reserved, self.passed_on) + lines
         mine = self.reserved
         while self.pending and self.passed_on < mine:
@@ -104,7 +106,8 @@ class Outbox:
             await self.progress.wait()
 
     def dismiss(self, last_line: Answer, timeout: float) -> None:
-        """Forget what is pending, say why, and close the connection. The client may still read what is on its way, for
+        """Forget what is pending, say why, and close the connection. The client may still read what
+        is on its way, for
         `timeout` seconds; closing must not wait for one that never reads."""
         if self.dismissed:
             return
@@ -115,7 +118,8 @@ class Outbox:
         asyncio.get_running_loop().call_later(timeout, self.connection.abort)
 
     async def finish(self, timeout: float) -> None:
-        """Let the client take the rest, as long as it takes some of it within each `timeout`; else abort."""
+        """Let the client take the rest, as long as it takes some of it within each `timeout`; else
+        abort."""
         self.connection.limit(1)
         rest = (-1, -1)
         while rest != (0, 0) and rest != (len(self.pending), self.connection.size):
@@ -130,7 +134,7 @@ class Outbox:
 
 
 async def some_turns() -> None:
-    """If this process was paused, by the system or by long work, all timers are due at once; what the sockets have
-    to say comes first."""
+    """If this process was paused, by the system or by long work, all timers are due at once; what
+    the sockets have to say comes first."""
     for _ in range(3):
         await asyncio.sleep(0)

@@ -8,15 +8,16 @@
 
 The rules are in `broker.py`; here is the simplest server around them.
 
-Source: the author's own next step, *Writing a simple Python async message queue server, Part III* (22 May
-2024). A client of that server cannot tell the difference, unless it uses our additions: `id`, `detail` and `missed`.
+Source: the author's own next step, *Writing a simple Python async message queue server, Part III*
+(22 May 2024). A client of that server cannot tell the difference, unless it uses our additions:
+`id`, `detail` and `missed`.
 """
 
 import asyncio
 import itertools
 import logging
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from stages import serve, settings
 from stages.beyond import broker, commands
@@ -36,7 +37,7 @@ class Server:
     seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
     cache_length: int = settings.setting(100, "messages kept of each topic", at_least=0)
 
-    Broker: ClassVar[type[broker.Broker]] = broker.Broker
+    broker_class: ClassVar[type[broker.Broker[Any]]] = broker.Broker
 
     def __post_init__(self) -> None:
         settings.check(self)
@@ -44,8 +45,8 @@ class Server:
         self.connections: dict[Client, Connection] = {}
         self.numbers = itertools.count(1)
 
-    def new_broker(self) -> broker.Broker:
-        return self.Broker(cache_length=self.cache_length, seed=self.seed)
+    def new_broker(self) -> broker.Broker[Any]:
+        return self.broker_class(cache_length=self.cache_length, seed=self.seed)
 
     async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
         """Serve one client until it says `quit` or breaks off."""
@@ -54,7 +55,9 @@ class Server:
         try:
             await self.converse(client, reader)
         finally:
-            if not cancelled():  # else the server stops: nobody is left who could be given this client's work
+            if (
+                not cancelled()
+            ):  # else the server stops: nobody is left who could be given this client's work
                 await self.disconnect(client)
 
     def connected(self, client: Client, connection: Connection) -> None:

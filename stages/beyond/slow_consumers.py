@@ -1,14 +1,17 @@
 """One slow reader costs its senders a second, and nobody else anything.
 
     stuck > {"command": "subscribe", "topic": "foo"}
-    bob   > {"command": "send", "topic": "foo", "msg": "x", "delivery": "all"}      again and again; stuck does not read
-    stuck < {"success": false, "reason": "Too slow"}                                after a second, and is disconnected
+    bob   > {"command": "send", "topic": "foo", "msg": "x", "delivery": "all"}
+            again and again; stuck does not read
+    stuck < {"success": false, "reason": "Too slow"}                                after a second,
+    and is disconnected
 
-Each client has an outbox with a high-water mark. If a message finds an outbox full, the server reads no more from its
-sender, until the reader has caught up, or its time is up.
+Each client has an outbox with a high-water mark. If a message finds an outbox full, the server
+reads no more from its sender, until the reader has caught up, or its time is up.
 
-Source: TCP flow control, the protocol's own means: a client that we stop reading from soon cannot send any
-more. NATS and Redis disconnect a slow consumer at once; this stage lets its senders wait for it first, but not for long.
+Source: TCP flow control, the protocol's own means: a client that we stop reading from soon cannot
+send any more. NATS and Redis disconnect a slow consumer at once; this stage lets its senders wait
+for it first, but not for long.
 """
 
 import asyncio
@@ -27,11 +30,15 @@ log = logging.getLogger("stages")
 
 @dataclass(eq=False)
 class Server(replies.Server):
-    """A server that buffers `high_water` bytes for a client, and disconnects one that does not take most of them
-    within `write_timeout` seconds while others wait for it."""
+    """A server that buffers `high_water` bytes for a client, and disconnects one that does not take
+    most of them within `write_timeout` seconds while others wait for it."""
 
-    high_water: int = settings.setting(2**20, "bytes buffered for a client before its senders wait", at_least=1)
-    write_timeout: float = settings.setting(1.0, "seconds that senders wait for a client to read", more_than=0)
+    high_water: int = settings.setting(
+        2**20, "bytes buffered for a client before its senders wait", at_least=1
+    )
+    write_timeout: float = settings.setting(
+        1.0, "seconds that senders wait for a client to read", more_than=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,12 +26,15 @@ from stages.connection import Connection
 class Client(Verbs):
     """A connection to a stage, whichever wire it speaks.
 
-    From stage `replies` on, a command waits for its answer and returns it as a dict; it raises `wire.Error` if the
-    server refuses. Before, there are no answers: a command returns an empty dict, and `receive` raises what is wrong
-    with it. Tasks may share a client, and cancelling one that waits loses no message.
+    From stage `replies` on, a command waits for its answer and returns it as a dict; it raises
+    `wire.Error` if the server refuses. Before, there are no answers: a command returns an empty
+    dict, and `receive` raises what is wrong with it. Tasks may share a client, and cancelling one
+    that waits loses no message.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, speaks_json: bool) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, speaks_json: bool
+    ) -> None:
         self.reader = reader
         self.writer = writer
         self.speaks_json = speaks_json
@@ -42,12 +45,19 @@ class Client(Verbs):
 
     @classmethod
     async def connect(
-        cls, port: int, host: str = "localhost", *, speak: Literal["json", "literal"] | None = None, timeout: float = 10
+        cls,
+        port: int,
+        host: str = "localhost",
+        *,
+        speak: Literal["json", "literal"] | None = None,
+        timeout: float = 10,
     ) -> Self:
-        """Connect to a server that speaks JSON (from `replies` on) or literals; by default, find out which.
+        """Connect to a server that speaks JSON (from `replies` on) or literals; by default, find
+        out which.
 
-        To find out, it sends nonsense, which the server answers, and logs. Raises OSError if no server listens there,
-        if it accepts no commands, or (TimeoutError) if it says nothing for `timeout` seconds.
+        To find out, it sends nonsense, which the server answers, and logs. Raises OSError if no
+        server listens there, if it accepts no commands, or (TimeoutError) if it says nothing for
+        `timeout` seconds.
         """
         async with asyncio.timeout(timeout):
             streams = await asyncio.open_connection(host, port, limit=MAX_LINE)
@@ -93,10 +103,11 @@ class Client(Verbs):
         await self.writer.drain()
 
     async def receive(self) -> Line:
-        """Wait for the next message: the sender's whole command, since `last_seen` with its `index`.
+        """Wait for the next message: the sender's whole command, since `last_seen` with its
+        `index`.
 
-        Raises `wire.Error` if the server has rejected a command or does not talk like a stage, EOFError once it has
-        closed the connection, and ConnectionAbortedError if it has said why.
+        Raises `wire.Error` if the server has rejected a command or does not talk like a stage,
+        EOFError once it has closed the connection, and ConnectionAbortedError if it has said why.
         """
         while not self.inbox:
             await self.read(lambda: not self.inbox)
@@ -106,7 +117,8 @@ class Client(Verbs):
         return line
 
     async def read(self, needed: Callable[[], bool]) -> None:
-        """Read a line, if it is still needed when it is our turn to read, and put it where it belongs."""
+        """Read a line, if it is still needed when it is our turn to read, and put it where it
+        belongs."""
         async with self.reading:
             if needed():
                 try:

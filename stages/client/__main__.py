@@ -35,11 +35,21 @@ def expand_shorthand(line: str) -> wire.Command | None:
         case ["subscribe", topic, last_seen]:
             return {"command": "subscribe", "topic": topic, "last_seen": int_or_text(last_seen)}
         case ["send" | "one" as verb, topic, msg]:
-            return {"command": "send", "topic": topic, "msg": msg, "delivery": "one" if verb == "one" else "all"}
+            return {
+                "command": "send",
+                "topic": topic,
+                "msg": msg,
+                "delivery": "one" if verb == "one" else "all",
+            }
         case ["work", topic]:
             return {"command": "subscribe", "topic": topic, "ack": True}
         case ["work", topic, prefetch]:
-            return {"command": "subscribe", "topic": topic, "ack": True, "prefetch": int_or_text(prefetch)}
+            return {
+                "command": "subscribe",
+                "topic": topic,
+                "ack": True,
+                "prefetch": int_or_text(prefetch),
+            }
         case ["ack", topic, index]:
             return {"command": "ack", "topic": topic, "index": int_or_text(index)}
     return None
@@ -61,7 +71,8 @@ async def subscribe(port: int, host: str, topic: str, last_seen: int) -> None:
 
 
 async def typed_lines() -> AsyncGenerator[str, None]:
-    """Yield the lines of standard input. They are read in a daemon thread, for which Ctrl-C need not wait."""
+    """Yield the lines of standard input. They are read in a daemon thread, for which Ctrl-C need
+    not wait."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -111,7 +122,9 @@ async def send_typed(client: Client) -> None:
                 break
             if command := expand_shorthand(line):
                 # With an id, an answer that refuses tells why; and the line itself is a good one.
-                client.writer.write(client.encode({**command, "id": line} if client.speaks_json else command))
+                client.writer.write(
+                    client.encode({**command, "id": line} if client.speaks_json else command)
+                )
             elif line.partition(" ")[0] in VERBS:
                 print(SHORT_FORMS, flush=True)
             else:
@@ -121,25 +134,32 @@ async def send_typed(client: Client) -> None:
 
 
 def parser() -> Parser:
-    parser = Parser(prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}.")
+    parser = Parser(
+        prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}."
+    )
     parser.add_argument("port", type=int)
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
     actions = parser.add_subparsers(prog="stages.client")
     parser.set_defaults(action=prompt)
     subscribing = actions.add_parser("subscribe", help="print the messages of a topic as they come")
     subscribing.add_argument("topic")
-    subscribing.add_argument("--last-seen", type=int, default=-1, metavar="N", help="only those after index N")
+    subscribing.add_argument(
+        "--last-seen", type=int, default=-1, metavar="N", help="only those after index N"
+    )
     subscribing.set_defaults(action=subscribe)
     sending = actions.add_parser("send", help="send a text, or each line of standard input")
     sending.add_argument("topic")
     sending.add_argument("text", nargs="?")
-    sending.add_argument("--delivery", choices=["all", "one"], default="all", help="default: %(default)s")
+    sending.add_argument(
+        "--delivery", choices=["all", "one"], default="all", help="default: %(default)s"
+    )
     sending.set_defaults(action=send)
     return parser
 
 
 def main() -> None:
-    """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send TOPIC [TEXT]]`."""
+    """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send
+    TOPIC [TEXT]]`."""
     arguments = parser()
     chosen = vars(arguments.parse_args())
     action = chosen.pop("action")
@@ -158,7 +178,8 @@ def main() -> None:
     except UnicodeDecodeError:
         arguments.error("standard input is not UTF-8")
     except (OSError, EOFError) as problem:
-        arguments.error(f"cannot reach {chosen['host']}:{chosen['port']}: {str(problem) or 'it does not answer'}")
+        reason = str(problem) or "it does not answer"
+        arguments.error(f"cannot reach {chosen['host']}:{chosen['port']}: {reason}")
 
 
 if __name__ == "__main__":

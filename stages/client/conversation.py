@@ -1,4 +1,5 @@
-"""What a client says and hears, on either wire, without I/O: commands -> bytes, and lines by their kind."""
+"""What a client says and hears, on either wire, without I/O: commands -> bytes, and lines by their
+kind."""
 
 import json
 from abc import ABC, abstractmethod
@@ -9,10 +10,12 @@ from stages import wire
 from stages.connection import CLOSE_REASONS
 
 MAX_LINE = 64 * wire.LIMIT
-"""The longest line expected from a server, in bytes: escapes can make a line longer than it was sent."""
+"""The longest line expected from a server, in bytes: escapes can make a line longer than it was
+sent."""
 
 PROBE = b'{"command": "which wire do you speak?"}\n'
-"""Nonsense on either wire, and so answered on either: in a dict literal up to stage `disconnects`, then in JSON."""
+"""Nonsense on either wire, and so answered on either: in a dict literal up to stage `disconnects`,
+then in JSON."""
 
 Line = dict[str, Any]
 """What a server has said."""
@@ -21,8 +24,8 @@ Kind = Literal["message", "answer", "error", "goodbye"]
 
 
 class Verbs(ABC):
-    """The commands of a client, as methods. They return the server's answer; up to stage `disconnects`, where there is
-    none, an empty dict."""
+    """The commands of a client, as methods. They return the server's answer; up to stage
+    `disconnects`, where there is none, an empty dict."""
 
     speaks_json = False
 
@@ -31,10 +34,12 @@ class Verbs(ABC):
         """Send a command; returns its answer, if this server answers."""
 
     async def subscribe(self, topic: str, **fields: Any) -> Line:
-        """Ask for the messages of a topic; since `last_seen`: only those after the index `last_seen`.
+        """Ask for the messages of a topic; since `last_seen`: only those after the index
+        `last_seen`.
 
-        Since `replies`: with `cache=False` nothing that was sent before; the answer may say how many are `missed`.
-        Since `acks`: with `ack=True` to acknowledge `one` messages, at most `prefetch` of them at a time.
+        Since `replies`: with `cache=False` nothing that was sent before; the answer may say how
+        many are `missed`. Since `acks`: with `ack=True` to acknowledge `one` messages, at most
+        `prefetch` of them at a time.
         """
         return await self.ask({"command": "subscribe", "topic": topic, **fields})
 
@@ -43,16 +48,22 @@ class Verbs(ABC):
         return await self.ask({"command": "unsubscribe", "topic": topic})
 
     async def send(self, topic: str, msg: Any, **fields: Any) -> Line:
-        """Send a message, any Python literal, since `replies` a text; since `delivery`: to "all" or "one"."""
+        """Send a message, any Python literal, since `replies` a text; since `delivery`: to "all" or
+        "one"."""
         if self.speaks_json:
             fields = {"delivery": "all"} | fields
         return await self.ask({"command": "send", "topic": topic, "msg": msg, **fields})
 
     async def ack(self, message: Line) -> Line:
-        """Since `acks`: say that the work of a message is done. Raises `wire.Error` if it has no index."""
+        """Since `acks`: say that the work of a message is done. Raises `wire.Error` if it has no
+        index."""
         if "topic" not in message or "index" not in message:
-            raise wire.Error(f"only a message with a topic and an index can be acknowledged: got {message!r}")
-        return await self.ask({"command": "ack", "topic": message["topic"], "index": message["index"]})
+            raise wire.Error(
+                f"only a message with a topic and an index can be acknowledged: got {message!r}"
+            )
+        return await self.ask(
+            {"command": "ack", "topic": message["topic"], "index": message["index"]}
+        )
 
     def encode(self, command: wire.Command) -> bytes:
         return encode(command, speaks_json=self.speaks_json)
@@ -71,13 +82,15 @@ def decode(line: bytes) -> Line:
 
 
 def kind_of(line: Line) -> Kind:
-    """A message; an answer to a command; the error of a command that has no number; or the reason why the server ends
-    the connection."""
+    """A message; an answer to a command; the error of a command that has no number; or the reason
+    why the server ends the connection."""
     if "command" in line:
         return "message"
     if line.get("reason") in CLOSE_REASONS:
         return "goodbye"
-    if isinstance(line.get("success"), bool) and (line["success"] or isinstance(line.get("id"), int)):
+    if isinstance(line.get("success"), bool) and (
+        line["success"] or isinstance(line.get("id"), int)
+    ):
         return "answer"
     return "error" if "error" in line or "success" in line else "message"
 

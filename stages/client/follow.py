@@ -39,14 +39,17 @@ async def follow(
     longest_delay: float = 5.0,
     report: Report = log.warning,
 ) -> AsyncGenerator[Line, None]:
-    """Yield the messages of a topic in order, each exactly once, skipping none that is still cached, across reconnects.
+    """Yield the messages of a topic in order, each exactly once, skipping none that is still
+    cached, across reconnects.
 
-    After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with jitter, at most
-    `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each loss, and of a
-    server that has started over, whose indexes begin at 0 again: then all its messages are new. It is recognised by its
-    messages: a server with identical messages at the same indexes is assumed to be the same one.
-    Raises ConnectionError after the last attempt, and `wire.Error` if the server rejects the subscription or does not
-    number its messages (stage `last_seen` does).
+    After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with
+    jitter, at most
+    `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each
+    loss, and of a server that has started over, whose indexes begin at 0 again: then all its
+    messages are new. It is recognised by its messages: a server with identical messages at the same
+    indexes is assumed to be the same one. Raises ConnectionError after the last attempt, and
+    `wire.Error` if the server rejects the subscription or does not number its messages (stage
+    `last_seen` does).
     """
     history = History(last_seen)
     failures = 0
@@ -56,7 +59,8 @@ async def follow(
                 async for messages in batches(client, topic, history):
                     failures = 0
                     if history.is_of_another_server(messages):
-                        report(f"the server has started over: {topic} is at index {messages[-1]['index']} again")
+                        index = messages[-1]["index"]
+                        report(f"the server has started over: {topic} is at index {index} again")
                         history = History(-1)
                     for message in history.add_new(messages):
                         yield message
@@ -64,13 +68,17 @@ async def follow(
         except (EOFError, OSError) as problem:
             failures += 1
             if attempts is not None and failures > attempts:
-                raise ConnectionError(f"no connection to {host}:{port} after {attempts} attempts: {problem}") from None
+                raise ConnectionError(
+                    f"no connection to {host}:{port} after {attempts} attempts: {problem}"
+                ) from None
             delay = min(longest_delay, 0.05 * 2 ** min(failures, 20)) * random.uniform(0.5, 1)
             report(f"no connection to {host}:{port}, trying again in {delay:.1f} s ({problem})")
             await asyncio.sleep(delay)
 
 
-async def batches(client: Client, topic: str, history: "History") -> AsyncGenerator[list[Line], None]:
+async def batches(
+    client: Client, topic: str, history: "History"
+) -> AsyncGenerator[list[Line], None]:
     """Subscribe; yield first what is cached, then each message as it comes."""
     yield await replay(client, topic, history)
     async for message in client:
@@ -78,7 +86,8 @@ async def batches(client: Client, topic: str, history: "History") -> AsyncGenera
 
 
 async def replay(client: Client, topic: str, history: "History") -> list[Line]:
-    """Returns the cached messages, from so far back that some we know are among them, if there are any."""
+    """Returns the cached messages, from so far back that some we know are among them, if there are
+    any."""
     start = max(-1, history.last_seen - REMEMBERED)
     messages = await subscribe(client, topic, start)
     if start > -1 and not any(message["index"] in history.messages for message in messages):
@@ -105,7 +114,9 @@ async def subscribe(client: Client, topic: str, last_seen: int) -> list[Line]:
 
 def require_index(message: Line) -> Line:
     if not isinstance(message.get("index"), int):
-        raise wire.Error("the server does not number its messages: expected stage last_seen or a later one")
+        raise wire.Error(
+            "the server does not number its messages: expected stage last_seen or a later one"
+        )
     return message
 
 
@@ -127,14 +138,17 @@ class History:
         return new
 
     def is_new(self, message: Line) -> bool:
-        """A `one` message is new whatever its index: it was delivered to us, and will be to nobody else."""
+        """A `one` message is new whatever its index: it was delivered to us, and will be to nobody
+        else."""
         return message["index"] > self.last_seen or (
             message.get("delivery") == "one" and message["index"] not in self.messages
         )
 
     def is_of_another_server(self, messages: list[Line]) -> bool:
-        """Whether a server with these cached messages cannot be the one we knew. One that redelivers a message for one
-        may well be: it says nothing."""
+        """Whether a server with these cached messages cannot be the one we knew. One that
+        redelivers a message for one may well be: it says nothing."""
         cached = [message for message in messages if message.get("delivery") != "one"]
         known = [self.messages[m["index"]] == m for m in cached if m["index"] in self.messages]
-        return not all(known) or (not any(known) and bool(cached) and cached[-1]["index"] < self.last_seen)
+        return not all(known) or (
+            not any(known) and bool(cached) and cached[-1]["index"] < self.last_seen
+        )

@@ -5,8 +5,9 @@
     await alice.subscribe("foo")
     lab.diagram()
 
-Its folders: the `workbench` (launch, clients, the record of what went over the wire), the `pictures` made of the record,
-the `judging` of a class by exercises and tests, and the `experiments` of single lessons.
+Its folders: the `workbench` (launch, clients, the record of what went over the wire), the
+`pictures` made of the record, the `judging` of a class by exercises and tests, and the
+`experiments` of single lessons.
 """
 
 from stages.lab.judging.check import check

@@ -21,12 +21,14 @@ NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 
 
 def playground() -> "Playground":
-    """A panel with buttons, on a real server: choose a stage, connect clients, send, and watch the diagram grow."""
+    """A panel with buttons, on a real server: choose a stage, connect clients, send, and watch the
+    diagram grow."""
     return Playground()
 
 
 class Playground:
-    """The panel. Each button calls the method of the same name; what goes wrong is shown below the buttons."""
+    """The panel. Each button calls the method of the same name; what goes wrong is shown below the
+    buttons."""
 
     def __init__(self) -> None:
         self.stage = widgets.Dropdown(options=list(STAGES), description="stage")
@@ -34,12 +36,16 @@ class Playground:
         self.client = widgets.Dropdown(description="client")
         self.topic = widgets.Text("foo", description="topic")
         self.last_seen = widgets.Text(placeholder="none", description="last_seen")
-        self.acknowledges = widgets.Checkbox(description="ack", indent=False, layout={"width": "auto"})
+        self.acknowledges = widgets.Checkbox(
+            description="ack", indent=False, layout={"width": "auto"}
+        )
         self.index = widgets.Text("0", description="index")
         self.message = widgets.Text("hello", description="message")
         self.problem = widgets.HTML()
         self.state = widgets.HTML()
-        self.picture = widgets.Image(format="svg+xml", layout={"align_self": "flex-start", "max_width": "100%"})
+        self.picture = widgets.Image(
+            format="svg+xml", layout={"align_self": "flex-start", "max_width": "100%"}
+        )
         self.running: asyncio.Task[None] | None = None
         self.folder = TemporaryDirectory()  # for what survives a restart
         self.lab = launch(self.new_server())
@@ -51,9 +57,17 @@ class Playground:
         return [
             widgets.HBox([self.stage, self.button("Restart", self.restart)]),
             widgets.HBox([self.name, self.button("Connect", self.connect)]),
-            widgets.HBox([self.client, self.button("Disconnect", self.disconnect), self.button("Kill", self.kill)]),
+            widgets.HBox(
+                [
+                    self.client,
+                    self.button("Disconnect", self.disconnect),
+                    self.button("Kill", self.kill),
+                ]
+            ),
             widgets.HBox([self.topic, self.button("Unsubscribe", self.unsubscribe)]),
-            widgets.HBox([self.last_seen, self.acknowledges, self.button("Subscribe", self.subscribe)]),
+            widgets.HBox(
+                [self.last_seen, self.acknowledges, self.button("Subscribe", self.subscribe)]
+            ),
             widgets.HBox(
                 [
                     self.message,
@@ -82,13 +96,19 @@ class Playground:
         try:
             await action()
         except Exception as problem:
-            self.problem.value = f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
+            self.problem.value = (
+                f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
+            )
         self.refresh()
         self.show_state(await self.lab.state())
 
     def new_server(self) -> Any:
         server = importlib.import_module(f"stages.{self.stage.value}").Server
-        kept = {"data": os.path.join(self.folder.name, "messages.db")} if "data" in [field.name for field in settings_of(server)] else {}
+        kept = (
+            {"data": os.path.join(self.folder.name, "messages.db")}
+            if "data" in [field.name for field in settings_of(server)]
+            else {}
+        )
         return server(**kept)
 
     def chosen(self) -> NamedClient:
@@ -105,7 +125,9 @@ class Playground:
         name = (await self.lab.connect(self.name.value.strip())).name
         self.refresh()
         self.client.value = name
-        self.name.value = next((n for n in NAMES if n not in self.lab.clients), f"client {len(self.lab.clients) + 1}")
+        self.name.value = next(
+            (n for n in NAMES if n not in self.lab.clients), f"client {len(self.lab.clients) + 1}"
+        )
 
     async def disconnect(self) -> None:
         await self.chosen().close()
@@ -115,7 +137,9 @@ class Playground:
 
     async def subscribe(self) -> None:
         seen = self.last_seen.value.strip()
-        fields = ({"last_seen": int_or_text(seen)} if seen else {}) | ({"ack": True} if self.acknowledges.value else {})
+        fields = ({"last_seen": int_or_text(seen)} if seen else {}) | (
+            {"ack": True} if self.acknowledges.value else {}
+        )
         await self.command({"command": "subscribe", "topic": self.topic.value, **fields})
 
     async def unsubscribe(self) -> None:
@@ -123,11 +147,22 @@ class Playground:
 
     async def send(self, delivery: str) -> None:
         await self.command(
-            {"command": "send", "topic": self.topic.value, "msg": self.message.value, "delivery": delivery}
+            {
+                "command": "send",
+                "topic": self.topic.value,
+                "msg": self.message.value,
+                "delivery": delivery,
+            }
         )
 
     async def acknowledge(self) -> None:
-        await self.command({"command": "ack", "topic": self.topic.value, "index": int_or_text(self.index.value.strip())})
+        await self.command(
+            {
+                "command": "ack",
+                "topic": self.topic.value,
+                "index": int_or_text(self.index.value.strip()),
+            }
+        )
 
     async def command(self, command: dict[str, Any]) -> None:
         client = self.chosen()

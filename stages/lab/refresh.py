@@ -28,7 +28,9 @@ def run(notebook: NotebookNode) -> None:
         cell.id = f"c{number:02}"
         cell.metadata = {"tags": cell.metadata.tags} if "tags" in cell.metadata else {}
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # names a live object
+            output.get("data", {}).pop(
+                "application/vnd.jupyter.widget-view+json", None
+            )  # names a live object
 
 
 def picture(notebook: NotebookNode) -> str | None:

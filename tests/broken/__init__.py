@@ -1,5 +1,5 @@
-"""Wrong servers, a page for each stage. Each is caught by the claim beside its name, and fails no sooner than it must:
-the class that it extends holds that claim."""
+"""Wrong servers, a page for each stage. Each is caught by the claim beside its name, and fails no
+sooner than it must: the class that it extends holds that claim."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,9 +1,9 @@
 """Wrong brokers, each caught by a claim of `test_acks`."""
 
 import msgspec
-from broken import caught_by
 from msgspec import UNSET, UnsetType
 
+from broken import caught_by
 from stages.beyond import acks, commands
 
 
@@ -20,7 +20,9 @@ class HidesThatWorkComesAgain(acks.Broker):
     """Redelivered work looks new."""
 
     def wait(self, topic, messages):
-        super().wait(topic, [msgspec.structs.replace(message, redelivered=False) for message in messages])
+        super().wait(
+            topic, [msgspec.structs.replace(message, redelivered=False) for message in messages]
+        )
 
 
 @caught_by("test_work_that_nobody_can_take_waits_in_the_order_of_its_index")
@@ -31,7 +33,9 @@ class ReturnsWorkBehindAllOther(acks.Broker):
         super().replay(topic, client, after)
         if len(self.outgoing[-1][1]) > 1:
             clients, messages = self.outgoing.pop()
-            self.outgoing.append((clients, sorted(messages, key=lambda message: message.redelivered)))
+            self.outgoing.append(
+                (clients, sorted(messages, key=lambda message: message.redelivered))
+            )
 
 
 @caught_by("test_what_was_acknowledged_does_not_come_again")

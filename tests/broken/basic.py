@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 
 from broken import caught_by
-
 from stages import connection, disconnects, wire
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 
 from broken import caught_by
-
 from stages import disconnects, wire
 
 
@@ -80,7 +79,8 @@ class ReplaysOnce(disconnects.Server):
 
 @caught_by("test_the_cache_comes_before_new_messages")
 class ReplaysLater(disconnects.Server):
-    """The replay waits for the next turn of the event loop; by then something new may have been sent."""
+    """The replay waits for the next turn of the event loop; by then something new may have been
+    sent."""
 
     def replay(self, command, client):
         asyncio.get_running_loop().call_soon(super().replay, command, client)

@@ -1,7 +1,6 @@
 """Wrong servers, each caught by a claim of `test_delivery`."""
 
 from broken import caught_by
-
 from stages import disconnects
 
 

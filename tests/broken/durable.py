@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from broken import caught_by
-
 from stages.beyond import acks, durable
 
 

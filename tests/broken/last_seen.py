@@ -1,7 +1,6 @@
 """Wrong servers, each caught by a claim of `test_last_seen`."""
 
 from broken import caught_by
-
 from stages import disconnects, wire
 
 
@@ -49,7 +48,9 @@ class AcceptsAnyLastSeen(disconnects.Server):
     """A `last_seen` that is no number is taken for none."""
 
     def check(self, command):
-        if command.get("command") == "subscribe" and not isinstance(command.get("last_seen"), int | str):
+        if command.get("command") == "subscribe" and not isinstance(
+            command.get("last_seen"), int | str
+        ):
             command.pop("last_seen", None)
         super().check(command)
 
@@ -83,7 +84,9 @@ class NumbersTheCacheAnew(disconnects.Server):
     """In a replay, messages are numbered from 0."""
 
     def unseen(self, command):
-        return [{**message, "index": number} for number, message in enumerate(super().unseen(command))]
+        return [
+            {**message, "index": number} for number, message in enumerate(super().unseen(command))
+        ]
 
 
 @caught_by("test_a_subscriber_that_has_seen_nothing_gets_all")

@@ -1,9 +1,9 @@
 """Wrong servers and brokers, each caught by a claim of `test_replies`."""
 
 import msgspec
-from broken import caught_by
 from msgspec import UNSET
 
+from broken import caught_by
 from stages.beyond import broker, commands, replies
 
 
@@ -14,7 +14,9 @@ class EndsItsLinesWithLf(replies.Server):
     def send(self, outgoing):
         for clients, what in outgoing:
             for client in clients:
-                self.connections[client].write(b"".join(map(commands.encode, what)).replace(b"\r", b""))
+                self.connections[client].write(
+                    b"".join(map(commands.encode, what)).replace(b"\r", b"")
+                )
 
 
 @caught_by("test_a_subscriber_is_answered_first_and_then_caught_up")
@@ -42,7 +44,10 @@ class PassesTheIdOn(broker.Broker):
     """The sender's `id` is delivered to everybody."""
 
     def tell(self, clients, *what):
-        with_id = [each if isinstance(each, dict) else msgspec.to_builtins(each) | {"id": 7} for each in what]
+        with_id = [
+            each if isinstance(each, dict) else msgspec.to_builtins(each) | {"id": 7}
+            for each in what
+        ]
         super().tell(clients, *with_id)
 
 

@@ -1,7 +1,6 @@
 """Wrong servers, each caught by a claim of `test_slow_consumers`."""
 
 from broken import caught_by
-
 from stages.beyond import replies, slow_consumers
 
 

@@ -20,7 +20,8 @@ def new_file() -> str:
 
 
 class Server:
-    """A stage beyond the article, running with these settings; `kill` gives it no time for anything."""
+    """A stage beyond the article, running with these settings; `kill` gives it no time for
+    anything."""
 
     def __init__(self, stage: str, *settings: str) -> None:
         self.stage = stage

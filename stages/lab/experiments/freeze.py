@@ -48,7 +48,8 @@ async def leave(port: int) -> None:
 
 
 def is_busy(pid: int) -> bool:
-    """Whether a process that has nothing to do works all the same: a fifth of a second's time, within one second."""
+    """Whether a process that has nothing to do works all the same: a fifth of a second's time,
+    within one second."""
     process = psutil.Process(pid)
     before = sum(process.cpu_times()[:2])
     time.sleep(1)

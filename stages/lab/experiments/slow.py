@@ -2,7 +2,8 @@
 
     $ python -m stages.lab.experiments.slow
 
-As a program, it measures what the stages before and with `slow_consumers` keep in memory for a reader that is stuck.
+As a program, it measures what the stages before and with `slow_consumers` keep in memory for a
+reader that is stuck.
 """
 
 import asyncio
@@ -66,12 +67,16 @@ MESSAGES, LENGTH = 128, 2**17
 
 
 async def run_experiment(server: replies.Server) -> dict[str, str]:
-    """Send messages to a reader that is busy just when they come, and to one that is stuck for ever."""
+    """Send messages to a reader that is busy just when they come, and to one that is stuck for
+    ever."""
     background = Background(server)
     async with AsyncExitStack() as stack:
         stack.callback(background.stop)
         sender, busy, stuck = [
-            await stack.enter_async_context(await Client.connect(background.port, HOST, speak="json")) for _ in range(3)
+            await stack.enter_async_context(
+                await Client.connect(background.port, HOST, speak="json")
+            )
+            for _ in range(3)
         ]
         for reader in (busy, stuck):
             await reader.subscribe("foo", cache=False)
@@ -82,11 +87,15 @@ async def run_experiment(server: replies.Server) -> dict[str, str]:
         transport_of(busy).resume_reading()
         reading = asyncio.create_task(read(busy))
         await asyncio.wait([sending, reading], timeout=2)
-        unsent = await background.call(lambda: max((each.size for each in server.connections.values()), default=0))
+        unsent = await background.call(
+            lambda: max((each.size for each in server.connections.values()), default=0)
+        )
         outcome = {
             "the sender": "gets through" if sending.done() else "is stuck, too",
             "the busy reader": reading.result() if reading.done() else "never gets the rest",
-            "memory for the stuck one": "all that was sent" if unsent > MESSAGES * LENGTH / 4 else "limited",
+            "memory for the stuck one": "all that was sent"
+            if unsent > MESSAGES * LENGTH / 4
+            else "limited",
         }
         sending.cancel()
         reading.cancel()
@@ -127,7 +136,8 @@ async def read(client: Client) -> str:
 
 
 async def memory(stage: str, megabytes: int = 120) -> list[float]:
-    """What a server's memory has grown by, in MB, after each 10 MB that were sent past a reader that is stuck."""
+    """What a server's memory has grown by, in MB, after each 10 MB that were sent past a reader
+    that is stuck."""
     server = crash.Server(stage, "--cache-length", "0")
     resident = psutil.Process(server.process.pid).memory_info
     async with await server.connect() as sender, await server.connect() as stuck:
@@ -159,4 +169,6 @@ def chart(recorded: dict[str, list[float]]) -> Image:
 
 
 if __name__ == "__main__":
-    print(json.dumps({stage: asyncio.run(memory(stage)) for stage in ("replies", "slow_consumers")}))
+    print(
+        json.dumps({stage: asyncio.run(memory(stage)) for stage in ("replies", "slow_consumers")})
+    )

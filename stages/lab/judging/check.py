@@ -10,9 +10,9 @@ import pytest
 
 from stages import STAGES, serve
 from stages.beyond import acks, broker, durable, replies, slow_consumers
-from stages.lab.workbench.background import launch
 from stages.lab.judging.exercises import EXERCISES, Claim
 from stages.lab.judging.exercises_beyond import BEYOND
+from stages.lab.workbench.background import launch
 from stages.lab.workbench.reading import Text
 from stages.lab.workbench.record import shortened
 from stages.settings import trial_settings
@@ -21,14 +21,20 @@ SCENARIOS = EXERCISES | BEYOND
 TESTS = Path(__file__).parents[3] / "tests"
 
 
-async def check(server: type[Any], exercise: str | None = None, *, until: str | None = None) -> Text:
-    """Try a server, or a broker: a line for each claim, ✓ if it holds, else what was expected and what was got.
+async def check(
+    server: type[Any], exercise: str | None = None, *, until: str | None = None
+) -> Text:
+    """Try a server, or a broker: a line for each claim, ✓ if it holds, else what was expected and
+    what was got.
 
-    `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared tests it is to pass:
-    the very tests that `pytest` runs, found in the project's checkout. Raises ValueError for unknown names.
+    `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared
+    tests it is to pass: the very tests that `pytest` runs, found in the project's checkout. Raises
+    ValueError for unknown names.
     """
     if exercise is not None and exercise not in SCENARIOS:
-        raise ValueError(f"there is no exercise {exercise!r}: expected one of {', '.join(SCENARIOS)}")
+        raise ValueError(
+            f"there is no exercise {exercise!r}: expected one of {', '.join(SCENARIOS)}"
+        )
     names = [module.rpartition(".")[2] for module in STAGES]
     if until is not None and until not in names:
         raise ValueError(f"there is no stage {until!r}: expected one of {', '.join(names)}")
@@ -41,13 +47,18 @@ async def check(server: type[Any], exercise: str | None = None, *, until: str | 
     return verdict(claims + tested)
 
 
-def with_broker(mine: type, exercise: str | None) -> type[serve.Handler]:
+def with_broker(mine: type[Any], exercise: str | None) -> type[serve.Handler]:
     """The class itself, if it is a server; a server around it, if it is a broker."""
     if not issubclass(mine, broker.Broker):
-        return mine
-    stages = {"purge": durable.Server, "once": durable.Server, "at_most_three": slow_consumers.Server}
+        return mine  # type: ignore[no-any-return]
+    stages = {
+        "purge": durable.Server,
+        "once": durable.Server,
+        "at_most_three": slow_consumers.Server,
+    }
     stage = acks.Server if issubclass(mine, acks.Broker) else replies.Server
-    return type("Server", (stages.get(exercise or "", stage),), {"Broker": mine})
+    server: Any = type("Server", (stages.get(exercise or "", stage),), {"broker_class": mine})
+    return server  # type: ignore[no-any-return]
 
 
 async def try_exercise(server: Any, exercise: str) -> list[Claim]:
@@ -72,11 +83,16 @@ class Judge:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.failed:
             text = report.nodeid.rpartition("test_")[2].partition("[")[0].replace("_", " ")
-            self.claims.append(Claim(text, *expected_and_got(str(report.longrepr)) if report.failed else (None, None)))
+            self.claims.append(
+                Claim(
+                    text, *expected_and_got(str(report.longrepr)) if report.failed else (None, None)
+                )
+            )
 
 
 def expected_and_got(report: str) -> tuple[str, str]:
-    """What the tests tell of a failure: "expected …" and "received …" on two lines, or "expected …, got …" on one."""
+    """What the tests tell of a failure: "expected …" and "received …" on two lines, or "expected …,
+    got …" on one."""
     found = re.search(r"^expected\s+(.*?)(?:\nreceived\s+|, got |, but )(.*)", report, re.MULTILINE)
     expected, got = found.groups() if found else ("that it holds", report.splitlines()[-2].strip())
     return shortened(expected, 100), shortened(got, 100)
@@ -95,7 +111,10 @@ def run_tests(server: type[serve.Handler], until: str) -> list[Claim]:
     judge = Judge(server)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
-    pytest.main([str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until], plugins=[judge])
+    pytest.main(
+        [str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until],
+        plugins=[judge],
+    )
     if not judge.claims:
         raise RuntimeError("the tests did not run")
     return judge.claims
@@ -114,4 +133,6 @@ def verdict(claims: list[Claim]) -> Text:
         lines.append(f"✓ {text}" if expected == got else f"✗ {text}: {difference}")
     end = "solved" if all(line.startswith("✓") for line in lines) else "not yet"
     plain = "\n".join([*lines, end])
-    return Text("\n".join([*[f"- {line}" for line in lines], "", f"**{end}**"]), plain.replace("`", ""))
+    return Text(
+        "\n".join([*[f"- {line}" for line in lines], "", f"**{end}**"]), plain.replace("`", "")
+    )

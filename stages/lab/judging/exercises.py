@@ -1,4 +1,5 @@
-"""The exercises of the notebooks: what a learner's own class is to do, tried out on a running server.
+"""The exercises of the notebooks: what a learner's own class is to do, tried out on a running
+server.
 
 Each is an async generator that drives clients and yields claims; its docstring is the task.
 """
@@ -30,7 +31,11 @@ async def unsubscribe(lab: Lab) -> Claims:
     alice, bob = await lab.connect("alice"), await lab.connect("bob")
     await alice.subscribe("foo")
     await bob.subscribe("foo")
-    yield Claim("unsubscribing is accepted", [], await alice.raw("{'command': 'unsubscribe', 'topic': 'foo'}"))
+    yield Claim(
+        "unsubscribing is accepted",
+        [],
+        await alice.raw("{'command': 'unsubscribe', 'topic': 'foo'}"),
+    )
     await bob.send("foo", "hello")
     yield Claim("a client that has unsubscribed hears nothing", [], texts(await alice.received()))
     yield Claim("the others go on hearing", ["hello"], texts(await bob.received()))
@@ -49,7 +54,9 @@ async def wildcard(lab: Lab) -> Claims:
     yield Claim("the others hear only their own", [1], texts(await bob.received()))
     await alice.subscribe("foo")
     await bob.send("foo", 3)
-    yield Claim("a subscriber of both hears each message once", [1, 2, 3], texts(await alice.received()))
+    yield Claim(
+        "a subscriber of both hears each message once", [1, 2, 3], texts(await alice.received())
+    )
 
 
 async def no_echo(lab: Lab) -> Claims:
@@ -62,7 +69,11 @@ async def no_echo(lab: Lab) -> Claims:
     yield Claim("the others do", ["hello"], texts(await bob.received()))
     for number in range(10):
         await alice.send("foo", number, delivery="one")
-    yield Claim("a `one` message is never drawn for its sender", ["hello", *range(10)], texts(await bob.received()))
+    yield Claim(
+        "a `one` message is never drawn for its sender",
+        ["hello", *range(10)],
+        texts(await bob.received()),
+    )
 
 
 async def by_turns(lab: Lab) -> Claims:
@@ -73,9 +84,15 @@ async def by_turns(lab: Lab) -> Claims:
     for number in range(9):
         await workers[0].send("jobs", number, delivery="one")
     heard = [texts(await worker.received()) for worker in workers]
-    yield Claim("each message goes to one worker", list(range(9)), sorted(job for jobs in heard for job in jobs))
+    yield Claim(
+        "each message goes to one worker",
+        list(range(9)),
+        sorted(job for jobs in heard for job in jobs),
+    )
     yield Claim("each worker gets as many", [3, 3, 3], [len(messages) for messages in heard])
-    order = [next((n for n, messages in enumerate(heard) if job in messages), None) for job in range(9)]
+    order = [
+        next((n for n, messages in enumerate(heard) if job in messages), None) for job in range(9)
+    ]
     yield Claim("they take turns", order[:3] * 3, order)
 
 
@@ -85,7 +102,11 @@ async def uncached(lab: Lab) -> Claims:
     await alice.subscribe("foo")
     await alice.send("foo", "keep me")
     await alice.send("foo", "for now only", cache=False)
-    yield Claim("both are delivered to who is there", ["keep me", "for now only"], texts(await alice.received()))
+    yield Claim(
+        "both are delivered to who is there",
+        ["keep me", "for now only"],
+        texts(await alice.received()),
+    )
     await bob.subscribe("foo")
     yield Claim("only one is kept for whoever comes late", ["keep me"], texts(await bob.received()))
     await alice.drop()
@@ -114,7 +135,8 @@ async def by_age(lab: Lab) -> Claims:
 
 
 async def position(lab: Lab) -> Claims:
-    """{'command': 'position', 'topic': 'foo'} is answered with {'topic': 'foo', 'next': 2}, the index to come."""
+    """{'command': 'position', 'topic': 'foo'} is answered with {'topic': 'foo', 'next': 2}, the
+    index to come."""
     alice = await lab.connect("alice")
     ask = "{'command': 'position', 'topic': 'foo'}"
     yield Claim("a new topic starts at 0", [{"topic": "foo", "next": 0}], await alice.raw(ask))
@@ -126,7 +148,8 @@ async def position(lab: Lab) -> Claims:
 
 
 async def epoch(lab: Lab) -> Claims:
-    """Messages carry an 'epoch', the server's own; who subscribes with 'last_seen' of another epoch gets everything."""
+    """Messages carry an 'epoch', the server's own; who subscribes with 'last_seen' of another epoch
+    gets everything."""
     alice, bob, carol = [await lab.connect(name) for name in ("alice", "bob", "carol")]
     await alice.send("foo", "a")
     await alice.send("foo", "b")
@@ -149,18 +172,23 @@ async def farewell(lab: Lab) -> Claims:
     yield Claim("the others are not", [], await carol.received())
     await bob.drop()
     await carol.drop()
-    yield Claim("and the server keeps nothing of those who left", 0, len(getattr(lab.server, "topics", "?")))
+    yield Claim(
+        "and the server keeps nothing of those who left", 0, len(getattr(lab.server, "topics", "?"))
+    )
 
 
 async def last_will(lab: Lab) -> Claims:
-    """{'command': 'will', 'topic': 'foo', 'msg': 'x'}: sent to all of the topic once that client has gone."""
+    """{'command': 'will', 'topic': 'foo', 'msg': 'x'}: sent to all of the topic once that client
+    has gone."""
     alice, bob = await lab.connect("alice"), await lab.connect("bob")
     await alice.subscribe("status")
     accepted = await bob.raw("{'command': 'will', 'topic': 'status', 'msg': 'bob is gone'}")
     yield Claim("a will is accepted", [], accepted)
     yield Claim("and kept secret", [], texts(await alice.received()))
     await bob.drop()
-    yield Claim("it is sent once the client has gone", ["bob is gone"], texts(await alice.received()))
+    yield Claim(
+        "it is sent once the client has gone", ["bob is gone"], texts(await alice.received())
+    )
     carol = await lab.connect("carol")
     await carol.close()
     heard = Counter(texts(await alice.received()))

@@ -18,17 +18,28 @@ async def accepted(client: NamedClient, **command: Any) -> Any:
 
 
 async def subscribers(lab: Lab) -> Claims:
-    """{"command": "subscribers", "topic": "foo"} is answered with {"success": true, "subscribers": 2}."""
+    """{"command": "subscribers", "topic": "foo"} is answered with {"success": true, "subscribers":
+    2}."""
     alice, bob = await lab.connect("alice"), await lab.connect("bob")
     ask = {"command": "subscribers", "topic": "foo"}
-    yield Claim("a topic that nobody knows has none", {"subscribers": 0}, without_success(await alice.ask(ask)))
+    yield Claim(
+        "a topic that nobody knows has none",
+        {"subscribers": 0},
+        without_success(await alice.ask(ask)),
+    )
     await alice.subscribe("foo")
     await bob.subscribe("foo")
-    yield Claim("who subscribes is counted", {"subscribers": 2}, without_success(await bob.ask(ask)))
+    yield Claim(
+        "who subscribes is counted", {"subscribers": 2}, without_success(await bob.ask(ask))
+    )
     await alice.unsubscribe("foo")
     yield Claim("who unsubscribes is not", {"subscribers": 1}, without_success(await bob.ask(ask)))
     malformed = {**ask, "topic": 7}
-    yield Claim("a wrong topic is malformed", "Malformed json message", (await bob.ask(malformed)).get("reason"))
+    yield Claim(
+        "a wrong topic is malformed",
+        "Malformed json message",
+        (await bob.ask(malformed)).get("reason"),
+    )
 
 
 async def headers(lab: Lab) -> Claims:
@@ -36,39 +47,55 @@ async def headers(lab: Lab) -> Claims:
     alice = await lab.connect("alice")
     await alice.subscribe("foo")
     send = {"command": "send", "topic": "foo", "msg": "hello", "delivery": "all"}
-    yield Claim("headers are accepted", True, await accepted(alice, **send, headers={"trace": "a7"}))
+    yield Claim(
+        "headers are accepted", True, await accepted(alice, **send, headers={"trace": "a7"})
+    )
     heard = await alice.received()
     yield Claim("and delivered", [{"trace": "a7"}], [message.get("headers") for message in heard])
     yield Claim("a message needs none", True, await accepted(alice, **send))
     wrong = await alice.ask({**send, "headers": {"trace": 7}})
-    yield Claim("a header that is no text is malformed", "Malformed json message", wrong.get("reason"))
+    yield Claim(
+        "a header that is no text is malformed", "Malformed json message", wrong.get("reason")
+    )
 
 
 async def at_most_three(lab: Lab) -> Claims:
-    """A client may subscribe to three topics; a fourth is refused with the reason "Too many topics"."""
+    """A client may subscribe to three topics; a fourth is refused with the reason "Too many
+    topics"."""
     alice, bob = await lab.connect("alice"), await lab.connect("bob")
     first = [(await alice.subscribe(topic))["success"] for topic in ("a", "b", "c", "c")]
     yield Claim("three topics are accepted, each as often as you like", [True] * 4, first)
-    yield Claim("a fourth is refused", "Too many topics", (await alice.subscribe("d")).get("reason"))
+    yield Claim(
+        "a fourth is refused", "Too many topics", (await alice.subscribe("d")).get("reason")
+    )
     await bob.send("d", "hello")
     yield Claim("and not subscribed", [], texts(await alice.received()))
     await alice.unsubscribe("a")
-    yield Claim("after unsubscribing there is room again", True, (await alice.subscribe("d"))["success"])
+    yield Claim(
+        "after unsubscribing there is room again", True, (await alice.subscribe("d"))["success"]
+    )
     yield Claim("everybody has three", True, (await bob.subscribe("d"))["success"])
 
 
 async def nack(lab: Lab) -> Claims:
-    """{"command": "nack", "topic": "jobs", "index": 0} hands a message that one holds to somebody else at once."""
+    """{"command": "nack", "topic": "jobs", "index": 0} hands a message that one holds to somebody
+    else at once."""
     alice, bob = await lab.connect("alice"), await lab.connect("bob")
     await alice.subscribe("jobs", ack=True)
     await bob.send("jobs", "too heavy", delivery="one")
     await bob.subscribe("jobs", ack=True)
     command = {"command": "nack", "topic": "jobs", "index": 0}
-    yield Claim("a message that one holds can be given back", True, await accepted(alice, **command))
+    yield Claim(
+        "a message that one holds can be given back", True, await accepted(alice, **command)
+    )
     heard = [(message["msg"], message.get("redelivered")) for message in await bob.received()]
     yield Claim("somebody else gets it, redelivered", [("too heavy", True)], heard)
     yield Claim("but only once", False, (await alice.ask(command))["success"])
-    yield Claim("who gets it can acknowledge it", True, (await bob.ack({"topic": "jobs", "index": 0}))["success"])
+    yield Claim(
+        "who gets it can acknowledge it",
+        True,
+        (await bob.ack({"topic": "jobs", "index": 0}))["success"],
+    )
 
 
 async def poison(lab: Lab) -> Claims:
@@ -82,7 +109,9 @@ async def poison(lab: Lab) -> Claims:
         await worker.subscribe("jobs", ack=True, prefetch=1)
         got.append(texts(await worker.received()))
         await worker.drop()
-    yield Claim("three workers get it, the fourth gets the next job", [["deadly"]] * 3 + [["harmless"]], got)
+    yield Claim(
+        "three workers get it, the fourth gets the next job", [["deadly"]] * 3 + [["harmless"]], got
+    )
 
 
 async def purge(lab: Lab) -> Claims:
@@ -95,7 +124,9 @@ async def purge(lab: Lab) -> Claims:
     await worker.drop()
     yield Claim("purging is accepted", True, await accepted(alice, command="purge", topic="foo"))
     await alice.subscribe("foo")
-    yield Claim("nothing of it is left, also of work that came back", [], texts(await alice.received()))
+    yield Claim(
+        "nothing of it is left, also of work that came back", [], texts(await alice.received())
+    )
     server: Any = lab.server
     lab.restart(type(server)(data=server.data))
     bob = await lab.connect("bob")
@@ -127,5 +158,6 @@ async def once(lab: Lab) -> Claims:
 
 
 BEYOND: dict[str, Callable[[Lab], Claims]] = {
-    scenario.__name__: scenario for scenario in (subscribers, headers, at_most_three, nack, poison, purge, once)
+    scenario.__name__: scenario
+    for scenario in (subscribers, headers, at_most_three, nack, poison, purge, once)
 }

@@ -1,7 +1,8 @@
-"""The picture of what went over the wire: a lane for the server, and one for each client while it is connected.
+"""The picture of what went over the wire: a lane for the server, and one for each client while it
+is connected.
 
-Shown as an SVG, with a twin in plain text. Both are made of names and the order of things only, no times, ports or ids,
-so that the same traffic always gives the same bytes.
+Shown as an SVG, with a twin in plain text. Both are made of names and the order of things only, no
+times, ports or ids, so that the same traffic always gives the same bytes.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ class Diagram:
         self.steps = list(steps[first:])
         self.changes = [
             list(cache_changes(old, step.kept))
-            for old, step in zip([before, *[step.kept for step in self.steps]], self.steps, strict=False)
+            for old, step in zip(
+                [before, *[step.kept for step in self.steps]], self.steps, strict=False
+            )
         ]
         arrivals = [step.who for step in self.steps if step.kind == "connect"]
         addressed = [arrow.who for step in self.steps for arrow in step.arrows]
@@ -68,6 +71,8 @@ def cache_changes(before: Messages, after: Messages) -> Iterator[CacheRow]:
         old = before.get(topic, [])
         if cache != old:
             gone = [("old", message_text(message)) for message in old if message not in cache]
-            kept = [("chip" if message in old else "new", message_text(message)) for message in cache]
+            kept = [
+                ("chip" if message in old else "new", message_text(message)) for message in cache
+            ]
             hidden = [("chip", f"… {len(kept) - CHIPS} more")] if len(kept) > CHIPS else []
             yield shortened(printable(topic)), [*gone[-CHIPS:], *hidden, *kept[-CHIPS:]]

@@ -45,13 +45,19 @@ class Drawing:
     """Lays a diagram out, row by row, and writes the SVG."""
 
     def __init__(
-        self, steps: list[Step], changes: list[list[CacheRow]], connected: list[str], names: list[str]
+        self,
+        steps: list[Step],
+        changes: list[list[CacheRow]],
+        connected: list[str],
+        names: list[str],
     ) -> None:
         self.parts: list[str] = []
         self.x: dict[str, int] = {}
         self.place_columns(steps, [row for rows in changes for row in rows], names)
         self.y = PAD + ROW
-        self.lanes = dict.fromkeys(connected, PAD + ROW // 2)  # of each connected client, where its lane starts
+        self.lanes = dict.fromkeys(
+            connected, PAD + ROW // 2
+        )  # of each connected client, where its lane starts
         for name in connected:
             self.name_box(self.x[name], PAD + ROW // 2, name)
         self.name_box(self.server, PAD + ROW // 2, "server")
@@ -64,13 +70,17 @@ class Drawing:
                     self.draw_step(step, rows)
 
     def place_columns(self, steps: list[Step], rows: list[CacheRow], names: list[str]) -> None:
-        """Make each column as wide as its widest text: the caches, the server's lane, a lane for each client."""
+        """Make each column as wide as its widest text: the caches, the server's lane, a lane for
+        each client."""
         texts = {name: [name + "  "] for name in names}
         for step in steps:
             texts.setdefault(step.who, []).append(step.label)
             for arrow in step.arrows:
                 texts[arrow.who].append(arrow.text + "  lost")
-        caches = [width_of(topic) + 24 + sum(width_of(text) + 20 for _, text in chips) for topic, chips in rows]
+        caches = [
+            width_of(topic) + 24 + sum(width_of(text) + 20 for _, text in chips)
+            for topic, chips in rows
+        ]
         self.server = PAD + max(caches, default=0) + 48
         x = self.server
         for name in names:
@@ -92,7 +102,9 @@ class Drawing:
             self.draw_arrow(step.kind, step.who, step.label, inward=True)
             self.y += ROW
         for arrows in broadcasts(step.arrows):
-            for arrow in sorted(arrows, key=lambda arrow: -self.x[arrow.who]):  # nearer heads on top of longer lines
+            for arrow in sorted(
+                arrows, key=lambda arrow: -self.x[arrow.who]
+            ):  # nearer heads on top of longer lines
                 self.draw_arrow(arrow.kind, arrow.who, arrow.text, inward=False)
             self.y += ROW
         for number, (topic, chips) in enumerate(rows):
@@ -101,7 +113,9 @@ class Drawing:
 
     def draw_arrow(self, kind: str, who: str, text: str, *, inward: bool) -> None:
         y, client = self.y + ROW - 8, self.x[who]
-        start, end, back = (client - 2, self.server + 3, 9) if inward else (self.server + 3, client - 3, -9)
+        start, end, back = (
+            (client - 2, self.server + 3, 9) if inward else (self.server + 3, client - 3, -9)
+        )
         if kind == "lost":
             head = f'<path d="M{end - 6} {y - 6}l12 12m0 -12l-12 12" fill="none" stroke-width="3"/>'
             text += "  lost"
@@ -128,13 +142,19 @@ class Drawing:
             x -= width + 6
             fill = "new" if kind == "new" else "chip"
             box = f'<rect class="{fill}" x="{x}" y="{y + 4}" width="{width}" height="22" rx="4"/>'
-            self.parts.append(f'<g class="{kind}">{box}<text x="{x + 7}" y="{y + 20}">{escape(text)}</text></g>')
-        self.parts.append(f'<text x="{x - width_of(topic) - 8}" y="{y + 20}">{escape(topic)}</text>')
+            self.parts.append(
+                f'<g class="{kind}">{box}<text x="{x + 7}" y="{y + 20}">{escape(text)}</text></g>'
+            )
+        self.parts.append(
+            f'<text x="{x - width_of(topic) - 8}" y="{y + 20}">{escape(topic)}</text>'
+        )
 
     def name_box(self, x: int, y: int, name: str) -> None:
         width = width_of(name) + 20
         box = f'<rect class="box" x="{x - width // 2}" y="{y - 13}" width="{width}" height="26" rx="5"/>'
-        self.parts.append(f'<g>{box}<text class="mid" x="{x}" y="{y + 5}">{escape(name)}</text></g>')
+        self.parts.append(
+            f'<g>{box}<text class="mid" x="{x}" y="{y + 5}">{escape(name)}</text></g>'
+        )
 
     def end_lane(self, name: str, y: int) -> None:
         if name in self.lanes:

@@ -59,14 +59,17 @@ class Background:
     def stop(self) -> None:
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.stopping.set)
-            self.thread.join(timeout=2)  # a server that hangs stays behind, and dies with the process
+            self.thread.join(
+                timeout=2
+            )  # a server that hangs stays behind, and dies with the process
 
 
 def launch(server: serve.Handler) -> Lab:
     """Run a server in the background, and give the lab to try it in.
 
-    `server` is an instance of any stage's `Server`, or of a class that extends one. Raises here, in the caller's
-    cell, what went wrong at the start. `lab.stop()` ends it; so does the end of a `with launch(...) as lab:` block.
+    `server` is an instance of any stage's `Server`, or of a class that extends one. Raises here, in
+    the caller's cell, what went wrong at the start. `lab.stop()` ends it; so does the end of a
+    `with launch(...) as lab:` block.
     """
     if isinstance(server, type) or not hasattr(server, "handle_client"):
         raise TypeError(f"launch expects a server, such as launch(Server()), not {server!r}")

@@ -1,8 +1,9 @@
 """A server under observation, its named clients, and the record of what went over the wire.
 
-After each call on a client, the server has handled it, and every client has received what it caused. No sleeps: a
-server answers every line in order, also nonsense. So a client asks for nonsense of its own (a ping), and when the
-complaint arrives, all that was sent before has been handled, and all that was caused by it has arrived.
+After each call on a client, the server has handled it, and every client has received what it
+caused. No sleeps: a server answers every line in order, also nonsense. So a client asks for
+nonsense of its own (a ping), and when the complaint arrives, all that was sent before has been
+handled, and all that was caused by it has arrived.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ ASK = '{"command": "%s", "id": "%s"}\n'
 
 
 class Running(Protocol):
-    """How a server runs and is reached: behind this, notebooks can do without threads and sockets."""
+    """How a server runs and is reached: behind this, notebooks can do without threads and
+    sockets."""
 
     async def connect(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
     async def call(self, function: Callable[[], T]) -> T: ...
@@ -66,7 +68,9 @@ class Tap(Connection):
 
     def record(self, line: Line, cause: Step) -> None:
         if line.get("success") is True and cause.who == self.name:
-            cause.answer = "✓" + "".join(f" {name}={value}" for name, value in line.items() if name == "missed")
+            cause.answer = "✓" + "".join(
+                f" {name}={value}" for name, value in line.items() if name == "missed"
+            )
         else:
             cause.arrows.append(self.arrow(line, cause))
 
@@ -82,7 +86,9 @@ class Tap(Connection):
 class Lab:
     """A running server to experiment with."""
 
-    def __init__(self, server: serve.Handler, run: Callable[[serve.Handler, ConnectionFactory], Running]) -> None:
+    def __init__(
+        self, server: serve.Handler, run: Callable[[serve.Handler, ConnectionFactory], Running]
+    ) -> None:
         self.server = server
         self.run = run
         self.clients: dict[str, NamedClient] = {}
@@ -136,7 +142,8 @@ class Lab:
 
     @asynccontextmanager
     async def step(self, kind: str, text: str, by: "NamedClient") -> AsyncIterator[None]:
-        """Record what happens meanwhile as one step, and end when all that it causes has arrived."""
+        """Record what happens meanwhile as one step, and end when all that it causes has
+        arrived."""
         async with self.busy:
             by.check_connected()
             self.steps.append(Step(kind, by.name, text))
@@ -153,7 +160,11 @@ class Lab:
         for tap in self.taps:
             if tap.pinged == ping:
                 return tap
-        raise self.faults.pop() if self.faults else ConnectionError("the server has closed the connection")
+        raise (
+            self.faults.pop()
+            if self.faults
+            else ConnectionError("the server has closed the connection")
+        )
 
     async def state(self) -> State:
         """What the server knows now."""
@@ -164,7 +175,8 @@ class Lab:
         return Diagram(self.steps, 0 if last is None else max(0, len(self.steps) - last))
 
     def restart(self, server: serve.Handler) -> None:
-        """Stop the server, as a crash would, and run another in its place. All clients lose their connection."""
+        """Stop the server, as a crash would, and run another in its place. All clients lose their
+        connection."""
         self.steps += [Step("leave", name, "is disconnected") for name in self.clients]
         self.stop()
         self.server = server
@@ -185,11 +197,14 @@ class Lab:
 
 
 class NamedClient(Verbs):
-    """A client with a name, whose traffic the lab records. Its commands return their answers, also those that refuse."""
+    """A client with a name, whose traffic the lab records. Its commands return their answers, also
+    those that refuse."""
 
     tap: Tap
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, lab: Lab) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, lab: Lab
+    ) -> None:
         self.reader = reader
         self.writer = writer
         self.reading = asyncio.Lock()
@@ -208,10 +223,17 @@ class NamedClient(Verbs):
             await self.write(command)
             return {}
         number = next(self.numbers)
-        answers = await self.say(self.encode({**command, "id": number}).decode(), self.encode(command).decode())
-        answer = next((answer for answer in answers if answer.get("id") == number and "success" in answer), None)
+        answers = await self.say(
+            self.encode({**command, "id": number}).decode(), self.encode(command).decode()
+        )
+        answer = next(
+            (answer for answer in answers if answer.get("id") == number and "success" in answer),
+            None,
+        )
         if answer is None:
-            raise wire.Error(f"the server has not answered {command['command']!r}: expected a line with 'success'")
+            raise wire.Error(
+                f"the server has not answered {command['command']!r}: expected a line with 'success'"
+            )
         return {field: value for field, value in answer.items() if field != "id"}
 
     async def write(self, command: wire.Command) -> None:
@@ -233,7 +255,8 @@ class NamedClient(Verbs):
         return [line for line in self.heard if "success" not in line]
 
     async def receive(self) -> Line:
-        """The next message. Raises TimeoutError if none comes within 2 seconds, ConnectionError if none can."""
+        """The next message. Raises TimeoutError if none comes within 2 seconds, ConnectionError if
+        none can."""
         while self.given == len(self.messages):
             self.check_connected()
             await self.hear(lambda: self.given == len(self.messages), "a message")
@@ -247,7 +270,8 @@ class NamedClient(Verbs):
         return self.messages
 
     async def close(self) -> None:
-        """Leave: close the connection, and wait until the server has noticed. A client that has left already is left alone."""
+        """Leave: close the connection, and wait until the server has noticed. A client that has
+        left already is left alone."""
         if self.connected:
             await self.leave("leaves", self.writer.close)
 
@@ -259,7 +283,9 @@ class NamedClient(Verbs):
         async with self.lab.step("leave", text, by=self):
             del self.lab.clients[self.name]
             hang_up()
-            await self.patiently(asyncio.wrap_future(self.tap.gone), "the server to notice that it left")
+            await self.patiently(
+                asyncio.wrap_future(self.tap.gone), "the server to notice that it left"
+            )
 
     async def settle(self) -> bytes:
         """Wait until the server has handled all that was sent, and all that it sent has arrived."""
@@ -293,7 +319,9 @@ class NamedClient(Verbs):
         try:
             return await asyncio.wait_for(event, TIMEOUT)
         except TimeoutError:
-            raise TimeoutError(f"{self.name} has waited {TIMEOUT} seconds for {what}: none came") from None
+            raise TimeoutError(
+                f"{self.name} has waited {TIMEOUT} seconds for {what}: none came"
+            ) from None
 
     @property
     def connected(self) -> bool:

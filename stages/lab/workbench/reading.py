@@ -20,7 +20,8 @@ class Text:
 
 
 def show(*things: Any) -> Text:
-    """The highlighted source of modules, classes, methods or functions. Raises TypeError for anything else."""
+    """The highlighted source of modules, classes, methods or functions. Raises TypeError for
+    anything else."""
     source = "\n\n".join(map(source_of, things))
     return Text(f"```python\n{source}\n```", source)
 
@@ -29,20 +30,36 @@ def source_of(thing: Any) -> str:
     try:
         return inspect.cleandoc("\n" + inspect.getsource(thing))
     except (TypeError, OSError):
-        raise TypeError(f"show expects a module, class or method that was read from a file, not {thing!r}") from None
+        raise TypeError(
+            f"show expects a module, class or method that was read from a file, not {thing!r}"
+        ) from None
 
 
 def overview(server: type) -> Text:
-    """A whole server at a glance: a row for each method, a column for its class and for each one that it extends.
+    """A whole server at a glance: a row for each method, a column for its class and for each one
+    that it extends.
 
-    A cell says whether the stage `defines` the method, `extends` it (calls the one before) or `replaces` it.
+    A cell says whether the stage `defines` the method, `extends` it (calls the one before) or
+    `replaces` it.
     """
     columns = {column_name(ancestor): ancestor for ancestor in reversed(server.__mro__[:-1])}
-    methods = {method: None for server in columns.values() for method in vars(server) if is_method(server, method)}
-    rows = [["", *columns]] + [[method, *(role(server, method) for server in columns.values())] for method in methods]
+    methods = {
+        method: None
+        for server in columns.values()
+        for method in vars(server)
+        if is_method(server, method)
+    }
+    rows = [["", *columns]] + [
+        [method, *(role(server, method) for server in columns.values())] for method in methods
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    plain = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-    head, *body = [f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows]
+    plain = "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    head, *body = [
+        f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows
+    ]
     return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
 
 

@@ -1,4 +1,5 @@
-"""The record of what went over the wire, as the diagram shows it: steps, and what the server wrote in each."""
+"""The record of what went over the wire, as the diagram shows it: steps, and what the server wrote
+in each."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +20,14 @@ def shortened(text: str, length: int = LONGEST_TEXT) -> str:
 def message_text(message: dict[str, Any]) -> str:
     """A message as the diagram shows it: its text, and its index if it has one."""
     text = shortened(repr(message.get("msg", message)), LONGEST_MSG)
-    return (f"#{message['index']} {text}" if "index" in message else text) + " again" * ("redelivered" in message)
+    return (f"#{message['index']} {text}" if "index" in message else text) + " again" * (
+        "redelivered" in message
+    )
 
 
 def command_text(line: str) -> tuple[str, str]:
-    """The kind of a command, on either wire, and how the diagram shows it; of anything else, just the text."""
+    """The kind of a command, on either wire, and how the diagram shows it; of anything else, just
+    the text."""
     try:
         command = decode(line.encode())
         kind, topic = command.pop("command"), command.pop("topic")

@@ -21,11 +21,14 @@ class State:
 def state_of(server: serve.Handler) -> State:
     """The state of a server, with clients by name. To be called in the server's loop.
 
-    A stage of the article has it in its public `topics`, `caches` and `indexes`; later its broker tells.
+    A stage of the article has it in its public `topics`, `caches` and `indexes`; later its broker
+    tells.
     """
     if isinstance(server, replies.Server):
         return state_of_broker(server)
-    topics, caches, indexes = (dict(getattr(server, name, {})) for name in ("topics", "caches", "indexes"))
+    topics, caches, indexes = (
+        dict(getattr(server, name, {})) for name in ("topics", "caches", "indexes")
+    )
     return State(
         {topic: list(map(str, clients)) for topic, clients in topics.items()},
         {topic: [dict(message) for message in cache] for topic, cache in caches.items()},
@@ -40,5 +43,7 @@ def state_of_broker(server: replies.Server) -> State:
         state.messages[topic] = msgspec.to_builtins(kept.messages)
         state.sent[topic] = kept.next_index
         for client, messages in kept.in_flight.items():
-            state.messages[f"{topic} with {server.connections[client]}"] = msgspec.to_builtins(messages)
+            state.messages[f"{topic} with {server.connections[client]}"] = msgspec.to_builtins(
+                messages
+            )
     return state
