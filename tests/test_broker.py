@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stages.beyond import acks, broker
+from stages.beyond import acks, broker, topic
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Message
 
@@ -284,7 +284,7 @@ def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
 
 
 def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
-    plain: broker.Broker[broker.Topic] = broker.Broker(cache_length=3)
+    plain: broker.Broker[topic.Topic] = broker.Broker(cache_length=3)
 
     def say(client: int, **command: Any) -> list[Any]:
         line = json.dumps({"topic": "foo", **command}).encode()
@@ -354,7 +354,7 @@ def test_a_broker_restored_from_a_snapshot_is_the_same() -> None:
 
 
 def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "PIECE", 2)
+    monkeypatch.setattr(topic, "PIECE", 2)
     bench = Bench()
     story(bench)
     expected, snapshot = pieces_of(bench.broker), bench.broker.snapshot()
@@ -375,7 +375,7 @@ def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.Monke
 
 
 def test_a_pool_draws_among_its_clients_only() -> None:
-    pool = broker.Pool([1, 2, 3])
+    pool = topic.Pool([1, 2, 3])
     for client in (4, 4, 1):
         pool.add(client)
     for client in (2, 2, 5):

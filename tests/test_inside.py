@@ -129,5 +129,12 @@ def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
         )
 
 
+def test_readme_quotes_the_script_that_runs_the_tests() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "test").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in script if not line.startswith(("#", "set "))]
+    assert "\n".join(f"    {line}" for line in commands) in readme
+
+
 def test_the_stages_of_the_article_together_are_at_most_140_lines() -> None:
     assert sum(lines_of_code(ROOT / f"stages/{name}.py") for name in ARTICLE) <= 140

@@ -8,8 +8,8 @@ import pytest
 
 from stages import basic, caching, delivery, disconnects, last_seen, wire
 from stages.beyond import acks
-from stages.beyond.broker import Client
 from stages.beyond.commands import Unsubscribe
+from stages.beyond.topic import Client
 from stages.lab import check, launch, overview, show
 from stages.lab.workbench import lab
 from stages.lab.workbench.lab import Lab

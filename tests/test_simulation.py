@@ -24,7 +24,7 @@ import pytest
 from simulated import Disk, Link, Loop
 
 from stages import serve
-from stages.beyond import acks, broker, commands, durable
+from stages.beyond import acks, broker, commands, durable, topic
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
@@ -532,7 +532,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_small_steps(set: Callable[[object, str, int], None]) -> None:
-    set(broker, "PIECE", 2)
+    set(topic, "PIECE", 2)
     set(durable, "SNAPSHOT_STEP", 4)
     set(acks, "SLICE", 3)
 

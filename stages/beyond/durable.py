@@ -25,8 +25,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from stages import serve, settings
 from stages.beyond import acks
-from stages.beyond.broker import Batch, Client, Outgoing
+from stages.beyond.broker import Batch, Outgoing
 from stages.beyond.log import Log
+from stages.beyond.topic import Client
 from stages.connection import NOT_STORED
 
 log = logging.getLogger("stages")

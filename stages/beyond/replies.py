@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 
 from stages import serve, settings
 from stages.beyond import broker, commands
-from stages.beyond.broker import Batch, Client, Outgoing
+from stages.beyond.broker import Batch, Outgoing
+from stages.beyond.topic import Client
 from stages.connection import Connection, read_batches
 
 log = logging.getLogger("stages")

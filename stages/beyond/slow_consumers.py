@@ -21,8 +21,9 @@ from dataclasses import dataclass
 
 from stages import serve, settings
 from stages.beyond import commands, replies
-from stages.beyond.broker import Client, Outgoing
+from stages.beyond.broker import Outgoing
 from stages.beyond.outbox import Outbox
+from stages.beyond.topic import Client
 from stages.connection import TOO_SLOW, Connection, read_batches
 
 log = logging.getLogger("stages")

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
-from stages.beyond.broker import Client as Number
 from stages.beyond.outbox import Line, Outbox
+from stages.beyond.topic import Client as Number
 from stages.client import Client
 from stages.connection import Connection
 from stages.lab.experiments import crash

@@ -1,0 +1,104 @@
+"""What a broker knows of a topic's work: who takes part in it, and which messages are in flight."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from stages.beyond import topic
+from stages.beyond.commands import Message
+from stages.beyond.topic import Client, MessagesPiece, Pool, in_pieces
+
+PREFETCH = 1000
+"""How many messages a worker has in flight at most, unless it says so."""
+
+
+class Worker(Struct):
+    """How a client takes part in a topic's work."""
+
+    acknowledges: bool = False
+    prefetch: int = PREFETCH
+    after: int = -1  # it wants none of the waiting messages up to this index
+    in_flight: dict[int, None] = {}  # what it has to acknowledge, by index
+
+    @property
+    def has_room(self) -> bool:
+        return not self.acknowledges or len(self.in_flight) < self.prefetch
+
+
+class InFlight(Struct, array_like=True):
+    """A message that a worker has to acknowledge, until the deadline."""
+
+    message: Message
+    client: Client
+    deadline: float
+
+
+class WorkPiece(Struct, tag="work", array_like=True):
+    """The part of a snapshot that tells who works on a topic."""
+
+    topic: str
+    workers: dict[Client, Worker]
+    ready: list[Client]
+    expired: dict[int, list[Client]]
+    unoffered: int | None
+
+
+class InFlightPiece(Struct, tag="in flight", array_like=True):
+    """The part of a snapshot with some of a topic's messages in flight."""
+
+    topic: str
+    messages: list[InFlight]
+
+
+class Topic(topic.Topic):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.workers: dict[Client, Worker] = {}
+        self.ready = Pool()  # those subscribed that have room
+        self.in_flight: OrderedDict[int, InFlight] = OrderedDict()  # the earliest deadline first
+        # From whom a message was taken, by index: it may be done all the same.
+        self.expired: dict[int, list[Client]] = {}
+        self.waiting_size = 0  # of the texts that wait, in characters
+        self.alarmed = False  # whether the broker has an alarm for it
+        # The lowest index of the messages that may wait although a worker is ready.
+        self.unoffered: int | None = None
+
+    def clients(self) -> Iterable[Client]:
+        return self.workers
+
+    def pieces(self) -> list[Any]:
+        work = WorkPiece(
+            self.name,
+            {
+                client: msgspec.structs.replace(worker, in_flight={})
+                for client, worker in self.workers.items()
+            },
+            list(self.ready.clients),
+            {index: list(clients) for index, clients in self.expired.items()},
+            self.unoffered,
+        )
+        in_flight = [
+            InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()
+        ]
+        return [
+            *super().pieces(),
+            work,
+            *[InFlightPiece(self.name, some) for some in in_pieces(in_flight)],
+        ]
+
+    def restore(self, piece: Any) -> None:
+        super().restore(piece)
+        if isinstance(piece, MessagesPiece):
+            self.waiting_size += sum(
+                len(message.msg) for message in piece.messages if message.delivery == "one"
+            )
+        elif isinstance(piece, WorkPiece):
+            self.workers, self.ready = piece.workers, Pool(piece.ready)
+            self.expired, self.unoffered = piece.expired, piece.unoffered
+        elif isinstance(piece, InFlightPiece):
+            for each in piece.messages:
+                self.in_flight[each.message.index] = each
+                self.workers[each.client].in_flight[each.message.index] = None
