@@ -1,7 +1,7 @@
 """A message queue server, grown one step at a time.
 
 `STAGES` is the table of contents: the modules in reading order, each with its promise; first the
-five of the article, then those beyond it. Every module defines one class, `Server`.
+five of the article, then those beyond it. Every stage has a class `Server`.
 """
 
 import logging

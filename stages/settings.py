@@ -37,6 +37,8 @@ def check(server: object) -> None:
     """Raise ValueError if a setting of the server makes no sense."""
     for field in settings_of(type(server)):
         value, about = getattr(server, field.name), field.metadata
+        if isinstance(value, int | float) and not abs(value) < 2**63:  # nor infinite, nor no number
+            raise ValueError(f"{field.name} must be less than 2**63: got {value}")
         if about["at_least"] is not None and not value >= about["at_least"]:
             raise ValueError(f"{field.name} must be at least {about['at_least']}: got {value}")
         if about["more_than"] is not None and not value > about["more_than"]:

@@ -221,3 +221,9 @@ async def test_the_server_redelivers_what_is_held_too_long() -> None:
 def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} must be {problem}"):
         acks.Server(**{setting: int(problem.rpartition(" ")[2])})
+
+
+def test_a_setting_that_no_file_can_hold_is_rejected() -> None:
+    for settings in ({"ack_timeout": float("inf")}, {"seed": 2**64}, {"waiting_length": 2**63}):
+        with pytest.raises(ValueError, match=r"must be less than 2\*\*63: got"):
+            acks.Server(**settings)

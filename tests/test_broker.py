@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from stages.beyond import acks, broker, topic
+import stages.beyond.topic
+from stages.beyond import acks, broker, log
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Message
 
@@ -198,6 +199,48 @@ def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(
     ]
 
 
+def test_work_that_may_not_wait_goes_to_a_worker_that_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acks, "SLICE", 2)
+    bench = Bench(waiting_length=0)
+    bench.work(ALICE)
+    bench.job(*"abcd")
+    bench.work(BOB)
+    urgent = {"command": "send", "topic": "jobs", "delivery": "one"}
+    lines = [{**urgent, "msg": "e", "cache": False}, {**urgent, "msg": "f"}]
+    said = b"\n".join(json.dumps(line).encode() for line in lines)
+    sent = bench.batch((ALICE, None), (BOSS, said))
+    assert [msg for _, msg, _ in jobs(sent)] == [
+        "a",
+        "b",
+        "e",
+    ]  # the rest is still to be handed out
+    assert answers(sent) == [SUCCESS] * 2
+    assert [msg for _, msg, _ in jobs(bench.batch() + bench.batch())] == ["c", "d", "f"]
+
+
+def test_a_worker_that_wants_nothing_old_gets_nothing_old_when_another_leaves() -> None:
+    bench = Bench()
+    bench.work(BOB, prefetch=1)
+    bench.job("0", "1", "2")
+    assert jobs(bench.work(ALICE, cache=False)) == []
+    assert jobs(bench.leaves(BOB)) == []
+    assert jobs(bench.job("3")) == [(ALICE, "3", False)]
+    assert [msg for _, msg, _ in jobs(bench.work(CAROL))] == ["0", "1", "2"]
+
+
+def test_nothing_is_kept_of_who_has_let_a_message_expire_and_is_gone() -> None:
+    bench = Bench()
+    for worker in (ALICE, BOB):
+        bench.work(worker, prefetch=1)
+    bench.job("a")
+    bench.batch(time=10.0)
+    bench.batch(time=20.0)
+    bench.leaves(ALICE)
+    assert [list(lost_by) for lost_by in bench.broker.topics["jobs"].expired.values()] == [[BOB]]
+
+
 def test_work_that_a_worker_is_ready_for_is_never_refused() -> None:
     bench = Bench(waiting_length=0)
     bench.work(ALICE)
@@ -284,7 +327,7 @@ def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
 
 
 def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
-    plain: broker.Broker[topic.Topic] = broker.Broker(cache_length=3)
+    plain: broker.Broker[stages.beyond.topic.Topic] = broker.Broker(cache_length=3)
 
     def say(client: int, **command: Any) -> list[Any]:
         line = json.dumps({"topic": "foo", **command}).encode()
@@ -338,7 +381,7 @@ def pieces_of(made: acks.Broker) -> list[Any]:
 
 def restored(pieces: list[Any]) -> Bench:
     copy = Bench(seed=0, ack_timeout=1.0, cache_length=0)
-    for piece in pieces:
+    for piece in log.decode(log.encode(pieces), list[copy.broker.pieces]):  # type: ignore[name-defined]
         copy.broker.restore(piece)
     return copy
 
@@ -354,7 +397,7 @@ def test_a_broker_restored_from_a_snapshot_is_the_same() -> None:
 
 
 def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topic, "PIECE", 2)
+    monkeypatch.setattr(stages.beyond.topic, "PIECE", 2)
     bench = Bench()
     story(bench)
     expected, snapshot = pieces_of(bench.broker), bench.broker.snapshot()
@@ -375,7 +418,7 @@ def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.Monke
 
 
 def test_a_pool_draws_among_its_clients_only() -> None:
-    pool = topic.Pool([1, 2, 3])
+    pool = stages.beyond.topic.Pool([1, 2, 3])
     for client in (4, 4, 1):
         pool.add(client)
     for client in (2, 2, 5):

@@ -26,6 +26,7 @@ from stages import serve
 from stages.beyond import acks, durable
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Message
+from stages.beyond.in_flight import Topic
 from stages.beyond.log import Log
 from stages.lab.experiments import crash
 
@@ -216,11 +217,22 @@ async def test_a_file_that_is_removed_or_renamed_is_noticed(
         assert only_error(await alice.rest()) == "Could not store "
 
 
+async def test_a_server_whose_file_is_gone_says_so_when_it_stops(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "messages.db"
+    with caplog.at_level(logging.ERROR, "stages"):
+        async with served(durable.Server(data=str(data))):
+            data.unlink()
+    (message,) = caplog.messages
+    assert message.startswith(f"Cannot store messages in {data}: ")
+
+
 async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(
     tmp_path: Path, peers: Peers
 ) -> None:
     class BuggyBroker(acks.Broker):
-        def send_to_all(self, topic: acks.Topic, message: Message) -> None:
+        def send_to_all(self, topic: Topic, message: Message) -> None:
             raise ZeroDivisionError("in my class")
 
     class Buggy(durable.Server):
@@ -327,6 +339,10 @@ def damaged(path: Path) -> None:
     changed(path, "UPDATE log SET batch = ? WHERE number = 2", b"x")
 
 
+def without_its_snapshot(path: Path) -> None:
+    changed(path, "UPDATE complete SET rows = 7")
+
+
 def with_a_gap(path: Path) -> None:
     changed(path, "DELETE FROM log WHERE number = 2")
 
@@ -352,6 +368,7 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
     of_another_program: "it has format 0, of another version or program: expected format 2",
     of_a_later_version: "it has format 3, of another version or program: expected format 2",
     damaged: "the file is damaged: a row is not as it was written",
+    without_its_snapshot: "the file is damaged: the snapshot has 0 rows of 7",
     with_a_gap: "the file is damaged: batch 2 is missing",
     meaningless: "the file is damaged: ",
     without_a_table: "the file is damaged: no such table: snapshot",

@@ -112,8 +112,8 @@ async def test_a_sender_waits_until_as_much_has_left_as_it_has_put(
     sink: Sink, outbox: Outbox
 ) -> None:
     outbox.put([LINE] * 8)
-    first = asyncio.create_task(outbox.room(2, timeout=60))
-    second = asyncio.create_task(outbox.room(2, timeout=60))
+    first = asyncio.create_task(outbox.wait_for_room(2, timeout=60))
+    second = asyncio.create_task(outbox.wait_for_room(2, timeout=60))
     finished = []
     await some_turns_of_the_loop()
     for _ in range(3):
@@ -127,14 +127,14 @@ async def test_a_sender_waits_until_as_much_has_left_as_it_has_put(
 async def test_a_sender_waits_no_longer_than_its_timeout(outbox: Outbox) -> None:
     outbox.put([LINE] * 8)
     with pytest.raises(TimeoutError):
-        await outbox.room(1, timeout=0.001)
+        await outbox.wait_for_room(1, timeout=0.001)
 
 
 async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(
     sink: Sink, outbox: Outbox
 ) -> None:
     outbox.put([LINE] * 8)
-    waiting = asyncio.create_task(outbox.room(2, timeout=0.0001))
+    waiting = asyncio.create_task(outbox.wait_for_room(2, timeout=0.0001))
     # The timer is due as soon as the loop goes on, and so is what the reader has done.
     asyncio.get_running_loop().call_later(0.0001, sink.read)
     await asyncio.sleep(0)
@@ -144,7 +144,7 @@ async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(
 
 async def test_nobody_waits_for_a_client_that_is_gone(sink: Sink, outbox: Outbox) -> None:
     outbox.put([LINE] * 8)
-    waiting = asyncio.create_task(outbox.room(8, timeout=60))
+    waiting = asyncio.create_task(outbox.wait_for_room(8, timeout=60))
     await some_turns_of_the_loop()
     sink.abort()
     await waiting
@@ -155,7 +155,7 @@ async def test_a_client_that_is_dismissed_is_told_why_and_gets_nothing_else(
     sink: Sink, outbox: Outbox
 ) -> None:
     outbox.put([LINE] * 8)
-    waiting = asyncio.create_task(outbox.room(8, timeout=60))
+    waiting = asyncio.create_task(outbox.wait_for_room(8, timeout=60))
     await some_turns_of_the_loop()
     for _ in range(2):
         outbox.dismiss({"success": False, "reason": "Too slow"}, timeout=0)

@@ -100,6 +100,7 @@ BAD = {
     b"[" * 60_000: NOT_JSON,
     b"1" * 5_000: NOT_JSON,
     b"x" * (2**20 + 1): NOT_JSON,
+    b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "command": "send"}': NOT_JSON,
     b"[]": MALFORMED,
     b"7": MALFORMED,
     b'"hello"': MALFORMED,

@@ -12,7 +12,6 @@ Source: the testing by simulation of FoundationDB and TigerBeetle; Zeller's delt
 import asyncio
 import json
 import random
-import sqlite3
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -23,8 +22,9 @@ import msgspec
 import pytest
 from simulated import Disk, Link, Loop
 
+import stages.beyond.topic
 from stages import serve
-from stages.beyond import acks, broker, commands, durable, topic
+from stages.beyond import acks, broker, commands, durable, log
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
@@ -105,10 +105,13 @@ class SimulatedServer(durable.Server):
         """Write to the disk, which takes its time."""
         await self.world.point("before commit", self)
         if self.world.disk_fails:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise OSError("disk I/O error")
         append(batch, *rest)
         if batch:
             self.world.shadow.carry_out(batch)
+            if self.world.rng.random() < 0.1:
+                assert state_of(self.broker) == state_of(self.world.shadow)
+                self.world.shadow = restored(self.world.shadow)
         await self.world.point("after commit", self)
 
     async def __aenter__(self) -> None:
@@ -116,7 +119,7 @@ class SimulatedServer(durable.Server):
         assert state_of(self.broker) == state_of(self.world.shadow)
 
     def fail(self, problem: Exception, inputs: list[durable.Input]) -> None:
-        if not isinstance(problem, sqlite3.OperationalError):
+        if not isinstance(problem, OSError):
             self.world.problem = problem
         super().fail(problem, inputs)
 
@@ -138,8 +141,19 @@ class SimulatedServer(durable.Server):
             )
 
 
-def state_of(broker: broker.Broker[Any]) -> list[Any]:
-    return sorted(map(msgspec.to_builtins, broker.snapshot()), key=repr)
+def state_of(of: broker.Broker[Any]) -> list[Any]:
+    """The whole state; a snapshot that is under way is not disturbed."""
+    head = broker.BrokerPiece(of.now, of.settings(), of.random.getstate())
+    pieces = [head, *[piece for each in of.topics.values() for piece in each.pieces()]]
+    return sorted(map(msgspec.to_builtins, pieces), key=repr)
+
+
+def restored(broker: acks.Broker) -> acks.Broker:
+    """Another broker, made from a snapshot of this one."""
+    copy = acks.Broker()
+    for piece in log.decode(log.encode(list(broker.snapshot())), list[copy.pieces]):  # type: ignore[name-defined]
+        copy.restore(piece)
+    return copy
 
 
 def check_rules(broker: acks.Broker) -> None:
@@ -158,14 +172,16 @@ def check_rules(broker: acks.Broker) -> None:
         assert set(topic.expired) <= set(topic.waiting) | set(topic.in_flight)
         for client, worker in topic.workers.items():
             assert len(worker.in_flight) <= worker.prefetch, "more than its prefetch is in flight"
-            assert (client in topic.ready) == (client in topic.subscribers and worker.has_room)
+            assert (client in topic.ready) == (client in topic.subscribers and worker.room > 0)
             assert client in topic.subscribers or worker.in_flight, (
                 "somebody is remembered for nothing"
             )
-        if topic.unoffered is None:
+        if topic.dispatch_from is None:
             for client in topic.ready.clients:
                 after = topic.workers[client].after
-                idle = [n for n in topic.waiting if n > after and broker.may_have(topic, n, client)]
+                idle = [
+                    n for n in topic.waiting if n > after and broker.is_eligible(topic, n, client)
+                ]
                 assert not idle, "a message waits though a worker has room"
 
 
@@ -198,6 +214,7 @@ class Client:
     def receive(self, data: bytes) -> None:
         *lines, self.rest = (self.rest + data).split(b"\r\n")
         for line in map(json.loads, lines):
+            assert "error" not in line, line["error"]
             if "command" in line:
                 self.take(line)
             elif line.get("id") in self.asked:
@@ -440,7 +457,8 @@ class World:
     async def inherit(self) -> dict[str, list[Message]]:
         """All that is left, as somebody who comes last gets it."""
         assert self.server
-        self.server.broker.ack_timeout = 10**6  # nothing comes twice, however long the heir takes
+        # Nothing comes twice, however long the heir takes.
+        self.server.broker.ack_timeout = self.shadow.ack_timeout = 10**6
         heir = Client(self)
         for topic, fields in TOPICS.items():
             heir.ask(command="subscribe", topic=topic, last_seen=-1, **fields)
@@ -532,7 +550,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_small_steps(set: Callable[[object, str, int], None]) -> None:
-    set(topic, "PIECE", 2)
+    set(stages.beyond.topic, "PIECE", 2)
     set(durable, "SNAPSHOT_STEP", 4)
     set(acks, "SLICE", 3)
 

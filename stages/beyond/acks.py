@@ -32,7 +32,11 @@ from stages.beyond.in_flight import PREFETCH, InFlight, InFlightPiece, Topic, Wo
 from stages.beyond.topic import Client, Pool
 
 SLICE = 1000
-"""How many messages a broker redelivers in a batch; the rest waits for the next."""
+"""How many messages are dispatched in a batch, expire in one, or are replayed in one; the rest
+waits for the next. (A log is replayed with this: see `log.FORMAT`.)"""
+
+DRAWS = 5
+"""How often a worker is drawn at random before all are looked through."""
 
 
 class Subscribe(PlainSubscribe, tag="subscribe"):
@@ -73,13 +77,13 @@ class Broker(broker.Broker[Topic]):
         # A heap: no message of a topic is overdue before its alarm.
         self.alarms: list[tuple[float, str]] = []
         # The topics where messages may wait although a worker is ready.
-        self.unoffered: set[str] = set()
+        self.to_dispatch: set[str] = set()
         self.budget = SLICE
 
     @property
     def due(self) -> float | None:
         """When the broker needs a batch, though nobody says anything."""
-        if self.unoffered:
+        if self.to_dispatch:
             return self.now
         return self.alarms[0][0] if self.alarms else None
 
@@ -99,7 +103,7 @@ class Broker(broker.Broker[Topic]):
         self.update_ready(topic, client)
 
     def update_ready(self, topic: Topic, client: Client) -> None:
-        if client in topic.subscribers and topic.workers[client].has_room:
+        if client in topic.subscribers and topic.workers[client].room:
             topic.ready.add(client)
         else:
             topic.ready.discard(client)
@@ -110,8 +114,8 @@ class Broker(broker.Broker[Topic]):
         topic.subscribers.discard(client)
         topic.ready.discard(client)
         self.forget_if_idle(topic, client)
-        if topic.expired:  # perhaps all that are left have let a message expire
-            self.offer_from(topic, min(topic.expired))
+        if topic.expired:  # perhaps everyone left has let it expire, and may have it again
+            self.dispatch_later(topic, min(topic.expired))
 
     def forget_if_idle(self, topic: Topic, client: Client) -> None:
         if client not in topic.subscribers and not topic.workers[client].in_flight:
@@ -123,12 +127,14 @@ class Broker(broker.Broker[Topic]):
         for topic in topics:
             self.leave(topic, client)
         for topic in topics:
+            for lost_by in topic.expired.values():
+                lost_by.pop(client, None)
             if worker := topic.workers.pop(client, None):
                 self.requeue(
                     topic, [topic.in_flight.pop(index).message for index in worker.in_flight]
                 )
         self.topics_of.pop(client, None)
-        self.offer_waiting()
+        self.dispatch()
 
     def restart(self, settings: Settings) -> None:
         super().restart(settings)
@@ -144,32 +150,24 @@ class Broker(broker.Broker[Topic]):
     def send(self, command: Send, client: Client) -> None:
         """Refuse a message for one that would have to wait where too many wait already."""
         topic = self.topic(command.topic)
-        waits = (
-            command.delivery == "one"
-            and command.cache is not False
-            and not self.someone_is_ready(topic)
-        )
+        waits = command.delivery == "one" and command.cache is not False and not topic.ready
         if waits and len(topic.waiting) >= self.waiting_length:
-            self.refuse(
-                client, command.id, FULL, f"{len(topic.waiting)} messages of this topic wait"
-            )
+            detail = f"{len(topic.waiting)} messages of this topic wait"
+            self.refuse(client, command.id, FULL, detail)
         elif waits and topic.waiting_size + len(command.msg) > self.waiting_size:
-            self.refuse(
-                client, command.id, FULL, f"{topic.waiting_size} characters of this topic wait"
-            )
+            detail = f"{topic.waiting_size} characters of this topic wait"
+            self.refuse(client, command.id, FULL, detail)
         else:
             super().send(command, client)
 
-    def someone_is_ready(self, topic: Topic) -> bool:
-        return len(topic.ready) > 0 and topic.unoffered is None
-
     def send_to_one(self, topic: Topic, message: Message) -> None:
-        if self.someone_is_ready(topic):
-            self.hand_over(topic, message, topic.ready.draw(self.random))
-        elif message.cache is not False:
-            self.wait(topic, [message])
+        may_wait = message.cache is not False
+        if topic.ready and not (may_wait and topic.dispatch_from is not None):
+            self.deliver(topic, message, topic.ready.draw(self.random))
+        elif may_wait:
+            self.enqueue(topic, [message])
 
-    def wait(self, topic: Topic, messages: list[Message]) -> None:
+    def enqueue(self, topic: Topic, messages: list[Message]) -> None:
         topic.waiting.update({message.index: message for message in messages})
         topic.waiting_size += sum(len(message.msg) for message in messages)
 
@@ -178,12 +176,12 @@ class Broker(broker.Broker[Topic]):
         while len(topic.cache) > self.cache_length:
             self.count_evicted(topic, topic.cache.popleft())
 
-    def hand_over(self, topic: Topic, message: Message, client: Client) -> None:
-        self.tell((client,), self.in_hands(topic, message, client))
+    def deliver(self, topic: Topic, message: Message, client: Client) -> None:
+        self.assign(topic, message, client)
+        self.tell((client,), message)
 
-    def in_hands(self, topic: Topic, message: Message, client: Client) -> Message:
-        """Note that a client has a message: until it acknowledges it, or for good if it never
-        does."""
+    def assign(self, topic: Topic, message: Message, client: Client) -> None:
+        """A client has a message: until it acknowledges it, or for good if it never does."""
         worker = topic.workers[client]
         if worker.acknowledges:
             deadline = self.now + self.ack_timeout
@@ -193,28 +191,25 @@ class Broker(broker.Broker[Topic]):
             self.update_ready(topic, client)
         else:
             topic.expired.pop(message.index, None)
-        return message
 
     def take(self, topic: Topic, client: Client, after: int) -> list[Message]:
         """The waiting messages that a worker has room for, lowest index first."""
-        worker = topic.workers[client]
-        room = min(worker.prefetch - len(worker.in_flight), SLICE) if worker.acknowledges else SLICE
-        indexes = topic.waiting.irange(minimum=after + 1)
-        taken = list(
-            islice(
-                (index for index in indexes if self.may_have(topic, index, client)), max(0, room)
-            )
-        )
-        if len(taken) == SLICE:
-            self.offer_from(topic, taken[-1] + 1)  # the rest in further batches
-        return [self.in_hands(topic, self.no_longer_waits(topic, index), client) for index in taken]
+        waiting = topic.waiting.irange(minimum=after + 1)
+        eligible = (index for index in waiting if self.is_eligible(topic, index, client))
+        indexes = list(islice(eligible, min(SLICE, topic.workers[client].room)))
+        if len(indexes) == SLICE:
+            self.dispatch_later(topic, indexes[-1] + 1)  # the rest in further batches
+        messages = [self.dequeue(topic, index) for index in indexes]
+        for message in messages:
+            self.assign(topic, message, client)
+        return messages
 
-    def no_longer_waits(self, topic: Topic, index: int) -> Message:
+    def dequeue(self, topic: Topic, index: int) -> Message:
         message: Message = topic.waiting.pop(index)
         topic.waiting_size -= len(message.msg)
         return message
 
-    def feed(self, topic: Topic, client: Client) -> None:
+    def refill(self, topic: Topic, client: Client) -> None:
         """Give a worker that has room again the messages that wait."""
         if client in topic.ready:
             for message in self.take(topic, client, topic.workers[client].after):
@@ -231,15 +226,15 @@ class Broker(broker.Broker[Topic]):
         topic.expired.pop(index, None)
         self.answer(client, command)
         if index in topic.in_flight:
-            worker = self.take_from_worker(topic, index)
-            self.feed(topic, worker)
+            worker = self.release(topic, index)
+            self.refill(topic, worker)
             self.forget_if_idle(topic, worker)
         else:
-            self.no_longer_waits(topic, index)
+            self.dequeue(topic, index)
 
     def may_acknowledge(self, command: Ack, client: Client) -> bool:
-        """Whether a client has the message, or has had it: a worker that was late has done its work
-        all the same."""
+        """Whether a client has the message, or has had it: a late acknowledgement counts, since the
+        work is done."""
         if command.topic not in self.topics:
             return False
         topic = self.topic(command.topic)
@@ -248,7 +243,8 @@ class Broker(broker.Broker[Topic]):
             in_flight is not None and in_flight.client == client
         ) or client in topic.expired.get(command.index, ())
 
-    def take_from_worker(self, topic: Topic, index: int) -> Client:
+    def release(self, topic: Topic, index: int) -> Client:
+        """Take a message out of the hands of its worker. Returns who that was."""
         client = topic.in_flight.pop(index).client
         del topic.workers[client].in_flight[index]
         self.update_ready(topic, client)
@@ -257,80 +253,95 @@ class Broker(broker.Broker[Topic]):
     def tick(self) -> None:
         """Redeliver what workers have had for too long."""
         self.budget = SLICE
-        due = set()
+        overdue = set()
         while self.alarms and self.alarms[0][0] <= self.now:
-            due.add(heapq.heappop(self.alarms)[1])
-        for topic in map(self.topic, sorted(due)):
+            overdue.add(heapq.heappop(self.alarms)[1])
+        for topic in map(self.topic, sorted(overdue)):
             topic.alarmed = False
             self.expire(topic)
-        self.offer_waiting()
+        self.dispatch()
 
     def set_alarm(self, topic: Topic) -> None:
         if topic.in_flight and not topic.alarmed:
             topic.alarmed = True
-            heapq.heappush(self.alarms, (next(iter(topic.in_flight.values())).deadline, topic.name))
+            first = next(iter(topic.in_flight.values()))
+            heapq.heappush(self.alarms, (first.deadline, topic.name))
 
     def expire(self, topic: Topic) -> None:
-        overdue = [
-            each for each in islice(topic.in_flight.values(), SLICE) if each.deadline <= self.now
-        ]
+        some = islice(topic.in_flight.values(), SLICE)
+        overdue = [each for each in some if each.deadline <= self.now]
         for each in overdue:
-            lost_by = topic.expired.setdefault(each.message.index, [])
-            if each.client not in lost_by:
-                lost_by.append(each.client)
-            self.take_from_worker(topic, each.message.index)
+            topic.expired.setdefault(each.message.index, {})[each.client] = None
+            self.release(topic, each.message.index)
         self.set_alarm(topic)
+        if not overdue:
+            return  # the alarm was for a message that is done; a restored broker has no such alarm
         self.requeue(topic, [each.message for each in overdue])
-        self.offer_waiting()
+        self.dispatch()
         for client in dict.fromkeys(each.client for each in overdue):
-            self.feed(topic, client)
+            self.refill(topic, client)
             self.forget_if_idle(topic, client)
 
     def requeue(self, topic: Topic, messages: list[Message]) -> None:
-        """Let messages wait that a worker has not done."""
+        """Put messages back that a worker has not finished, marked as redelivered."""
         if messages:
-            self.wait(
-                topic, [msgspec.structs.replace(message, redelivered=True) for message in messages]
-            )
-            self.offer_from(topic, min(message.index for message in messages))
+            again = [msgspec.structs.replace(message, redelivered=True) for message in messages]
+            self.enqueue(topic, again)
+            self.dispatch_later(topic, min(message.index for message in messages))
 
-    def offer_from(self, topic: Topic, index: int) -> None:
-        topic.unoffered = index if topic.unoffered is None else min(index, topic.unoffered)
-        self.unoffered.add(topic.name)
+    def dispatch_later(self, topic: Topic, index: int) -> None:
+        first = index if topic.dispatch_from is None else topic.dispatch_from
+        topic.dispatch_from = min(index, first)
+        self.to_dispatch.add(topic.name)
 
-    def offer_waiting(self) -> None:
+    def dispatch(self) -> None:
         """Hand messages that wait to workers that are ready, no more in a batch than the budget
         allows."""
-        for topic in [self.topic(name) for name in sorted(self.unoffered)]:
-            for index in list(
-                islice(topic.waiting.irange(minimum=topic.unoffered), self.budget + 1)
-            ):
-                if self.budget == 0:
-                    topic.unoffered = index
-                    return
-                if not topic.ready:
-                    break
-                self.budget -= 1
-                client = self.draw(topic, index)
-                if client is not None:
-                    self.hand_over(topic, self.no_longer_waits(topic, index), client)
-            topic.unoffered = None
-            self.unoffered.remove(topic.name)
+        for topic in map(self.topic, sorted(self.to_dispatch)):
+            if self.dispatch_topic(topic):
+                topic.dispatch_from = None
+                self.to_dispatch.remove(topic.name)
+
+    def dispatch_topic(self, topic: Topic) -> bool:
+        """Returns whether no message is left that might be handed to somebody."""
+        waiting = topic.waiting.irange(minimum=topic.dispatch_from)
+        for index in list(islice(waiting, self.budget + 1)):
+            if not topic.ready:
+                break
+            if self.budget == 0:
+                topic.dispatch_from = index
+                return False
+            self.budget -= 1
+            client = self.draw(topic, index)
+            if client is not None:
+                self.deliver(topic, self.dequeue(topic, index), client)
+        return True
 
     def draw(self, topic: Topic, index: int) -> Client | None:
-        """One of the workers that are ready and have not let this message expire."""
-        lost_by = topic.expired.get(index, ())
-        if len(topic.ready) > 2 * len(lost_by):
-            while (client := topic.ready.draw(self.random)) in lost_by:
-                pass
-            return client
-        willing = [client for client in topic.ready.clients if self.may_have(topic, index, client)]
+        """One of the workers that are ready and may have this message."""
+        for _ in range(DRAWS):  # nearly always the first will do
+            client = topic.ready.draw(self.random)
+            if self.wants(topic, index, client) and client not in topic.expired.get(index, ()):
+                return client
+        willing = [each for each in topic.ready.clients if self.wants(topic, index, each)]
+        if not self.all_have_lost(topic, index):
+            willing = [each for each in willing if each not in topic.expired.get(index, ())]
         return self.random.choice(willing) if willing else None
 
-    def may_have(self, topic: Topic, index: int, client: Client) -> bool:
-        """Not if it has let the message expire, unless all others have, too."""
-        lost_by = topic.expired.get(index, ())
-        return client not in lost_by or all(other in lost_by for other in topic.subscribers.clients)
+    def is_eligible(self, topic: Topic, index: int, client: Client) -> bool:
+        """Whether a client may have a message: one that it wants, and that it has not let expire,
+        unless all subscribers have."""
+        lost = client in topic.expired.get(index, ()) and not self.all_have_lost(topic, index)
+        return self.wants(topic, index, client) and not lost
+
+    def all_have_lost(self, topic: Topic, index: int) -> bool:
+        lost_by = topic.expired.get(index, {})
+        return len(lost_by) >= len(topic.subscribers) and all(
+            client in lost_by for client in topic.subscribers.clients
+        )
+
+    def wants(self, topic: Topic, index: int, client: Client) -> bool:
+        return index > topic.workers[client].after
 
     # The whole state
 
@@ -353,8 +364,8 @@ class Broker(broker.Broker[Topic]):
 
     def restore(self, piece: Any) -> None:
         super().restore(piece)
-        if isinstance(piece, WorkPiece) and piece.unoffered is not None:
-            self.unoffered.add(piece.topic)
+        if isinstance(piece, WorkPiece) and piece.dispatch_from is not None:
+            self.to_dispatch.add(piece.topic)
         if isinstance(piece, InFlightPiece):
             self.set_alarm(self.topic(piece.topic))
 
@@ -396,7 +407,7 @@ class Server(slow_consumers.Server):
         )
 
     async def __aenter__(self) -> None:
-        pass
+        """Nothing to begin; but at the end no timer may be left."""
 
     async def __aexit__(self, *failure: object) -> None:
         if self.timer:

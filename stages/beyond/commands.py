@@ -84,13 +84,13 @@ def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:
         raise Rejected(NOT_JSON)
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode_slowly(line, decoder.type)
 
 
 def decode_slowly(line: bytes, commands: Any) -> Command:
-    """Find out what is wrong with a line. A text with half a surrogate pair, which only Python's
-    own decoder takes, is not wrong."""
+    """Find out what is wrong with a line, or return the command after all: msgspec rejects half a
+    surrogate pair, which Python's decoder accepts."""
     try:
         found = json.loads(line.decode())
     except UnicodeDecodeError:
@@ -102,6 +102,8 @@ def decode_slowly(line: bytes, commands: Any) -> Command:
         return command
     except msgspec.ValidationError as error:
         problem = str(error)
+    except RecursionError:
+        problem = "Nested too deeply"
     except UnicodeEncodeError:
         problem = "A lone surrogate in a field that must be valid Unicode"
     raise Rejected(MALFORMED, problem, id_of(found))

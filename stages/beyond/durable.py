@@ -17,7 +17,6 @@ written together the next time.
 import asyncio
 import logging
 import random
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,11 +35,11 @@ BATCH = 2**20
 """How many bytes of clients go into a batch, and a line or two more."""
 
 SNAPSHOT_STEP = 10_000
-"""How many messages of a snapshot are stored with a batch."""
+"""How many messages of a snapshot are stored with a batch, at most."""
 
 
 class Input(NamedTuple):
-    """What a client has said, and the handler that waits for what comes of it."""
+    """What a client has said, and the future that its handler waits on."""
 
     client: Client
     data: bytes | None
@@ -57,6 +56,7 @@ class Server(acks.Server):
         2**26, "bytes of log after which a snapshot replaces it", at_least=1
     )
 
+    # How the disk is written to; a simulation has a thread of its own.
     in_thread: ClassVar[Callable[..., Any]] = staticmethod(asyncio.to_thread)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
@@ -86,19 +86,24 @@ class Server(acks.Server):
 
     async def __aexit__(self, *failure: object) -> None:
         """Store a snapshot, and close the file."""
-        await super().__aexit__(*failure)
         self.stopping = True
         self.wake.set()
         await self.committing
-        if not self.failed:
-            await self.restart()
-            self.begin_snapshot()
-            while self.snapshot or not self.log.swept:
-                await self.store(None)
-        self.log.close()
+        await super().__aexit__(*failure)
+        try:
+            if not self.failed:
+                await self.restart()
+                self.begin_snapshot()
+                while self.snapshot:
+                    await self.store(None)
+        except OSError as problem:
+            log.error("Cannot store messages in %s: %s", self.log.path, problem)
+        finally:
+            self.log.close()
 
     async def restart(self) -> None:
-        """Begin or end a life of this server, without clients."""
+        """Begin a life of this server, in which nobody is there yet; or end one, so that the
+        snapshot has no clients."""
         seed = random.getrandbits(32) if self.seed is None else self.seed
         batch = Batch(self.time(), [], restart=self.new_broker().settings() | {"seed": seed})
         self.broker.carry_out(batch)
@@ -122,14 +127,16 @@ class Server(acks.Server):
         """Carry out and store one batch after the other. While the disk is busy with one, all that
         comes is gathered for the next."""
         while not self.stopping and not self.failed:
-            await self.wake.wait()
-            self.wake.clear()
-            while self.has_work() and not self.stopping and not self.failed:
+            if self.has_work():
                 inputs = self.next_inputs()
                 try:
                     await self.commit_batch(inputs)
                 except Exception as problem:
                     self.fail(problem, inputs)
+            else:
+                self.set_timer()
+                await self.wake.wait()
+                self.wake.clear()
 
     def has_work(self) -> bool:
         return bool(self.inputs) or self.is_due() or self.snapshot is not None or not self.log.swept
@@ -154,10 +161,9 @@ class Server(acks.Server):
         await self.store(batch)
         for outgoing in parts:
             self.send(outgoing)
-        for said, outgoing in zip(inputs, parts[1:], strict=False):
+        for said, outgoing in zip(inputs, parts[1:], strict=True):
             if not said.outgoing.done():  # its handler may have been cancelled
                 said.outgoing.set_result(outgoing)
-        self.set_timer()
 
     def begin_snapshot(self) -> None:
         self.snapshot = self.broker.snapshot()
@@ -165,28 +171,33 @@ class Server(acks.Server):
 
     async def store(self, batch: Batch | None) -> None:
         """Have the log store a batch, and with it a part of the snapshot that is under way."""
-        pieces, messages = [], 0
-        for piece in self.snapshot or ():
-            pieces.append(piece)
-            messages += 1 + len(getattr(piece, "messages", ()))
-            if messages >= SNAPSHOT_STEP:
-                break
-        ends = self.snapshot is not None and messages < SNAPSHOT_STEP
+        pieces = self.next_pieces()
+        ends = self.snapshot is not None and not pieces
         await self.in_thread(self.log.append, batch, pieces, ends)
         if ends:
             self.snapshot = None
 
+    def next_pieces(self) -> list[Any]:
+        pieces, messages = [], 0
+        for piece in self.snapshot or ():
+            pieces.append(piece)
+            messages += 1 + len(getattr(piece, "messages", ()))  # a piece without any counts, too
+            if messages >= SNAPSHOT_STEP:
+                break
+        return pieces
+
     def fail(self, problem: Exception, inputs: list[Input]) -> None:
-        """Go no further: the broker knows more than the disk, and nobody may be told any of it."""
+        """Go no further: the broker knows more than the disk, so nothing more may be sent."""
         self.failed = True
-        log.error("Cannot store messages in %s: %s: start me again", self.log.path, problem)
+        if isinstance(problem, OSError):
+            log.error("Cannot store messages in %s: %s: start me again", self.log.path, problem)
         for client in self.outboxes:
             self.dismiss(client)
         for said in [*inputs, *self.inputs]:
             if not said.outgoing.done():
-                if isinstance(problem, sqlite3.Error | OSError):
+                if isinstance(problem, OSError):
                     said.outgoing.set_result([])
-                else:  # a bug of ours, or of a class that extends this one
+                else:  # a bug of ours, or of a class that extends this one: its handler reports it
                     said.outgoing.set_exception(problem)
         self.inputs.clear()
 

@@ -1,5 +1,6 @@
 """What a broker knows of a topic's work: who takes part in it, and which messages are in flight."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -24,8 +25,9 @@ class Worker(Struct):
     in_flight: dict[int, None] = {}  # what it has to acknowledge, by index
 
     @property
-    def has_room(self) -> bool:
-        return not self.acknowledges or len(self.in_flight) < self.prefetch
+    def room(self) -> int:
+        """How many messages more it may have."""
+        return max(0, self.prefetch - len(self.in_flight)) if self.acknowledges else sys.maxsize
 
 
 class InFlight(Struct, array_like=True):
@@ -43,7 +45,7 @@ class WorkPiece(Struct, tag="work", array_like=True):
     workers: dict[Client, Worker]
     ready: list[Client]
     expired: dict[int, list[Client]]
-    unoffered: int | None
+    dispatch_from: int | None
 
 
 class InFlightPiece(Struct, tag="in flight", array_like=True):
@@ -59,12 +61,12 @@ class Topic(topic.Topic):
         self.workers: dict[Client, Worker] = {}
         self.ready = Pool()  # those subscribed that have room
         self.in_flight: OrderedDict[int, InFlight] = OrderedDict()  # the earliest deadline first
-        # From whom a message was taken, by index: it may be done all the same.
-        self.expired: dict[int, list[Client]] = {}
+        # The clients that let a message expire, by index; one of them may still finish it.
+        self.expired: dict[int, dict[Client, None]] = {}
         self.waiting_size = 0  # of the texts that wait, in characters
         self.alarmed = False  # whether the broker has an alarm for it
-        # The lowest index of the messages that may wait although a worker is ready.
-        self.unoffered: int | None = None
+        # Where dispatch goes on; None: no waiting message has an eligible worker that is ready.
+        self.dispatch_from: int | None = None
 
     def clients(self) -> Iterable[Client]:
         return self.workers
@@ -78,7 +80,7 @@ class Topic(topic.Topic):
             },
             list(self.ready.clients),
             {index: list(clients) for index, clients in self.expired.items()},
-            self.unoffered,
+            self.dispatch_from,
         )
         in_flight = [
             InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()
@@ -97,7 +99,8 @@ class Topic(topic.Topic):
             )
         elif isinstance(piece, WorkPiece):
             self.workers, self.ready = piece.workers, Pool(piece.ready)
-            self.expired, self.unoffered = piece.expired, piece.unoffered
+            self.expired = {index: dict.fromkeys(each) for index, each in piece.expired.items()}
+            self.dispatch_from = piece.dispatch_from
         elif isinstance(piece, InFlightPiece):
             for each in piece.messages:
                 self.in_flight[each.message.index] = each

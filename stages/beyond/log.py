@@ -22,13 +22,14 @@ import msgspec
 from stages.beyond.broker import Batch
 
 FORMAT = 2
-"""Of the file. Format 1 had a row for each message."""
+"""Of the file; format 1 had a row for each message. A log is carried out again by the rules, so
+this must change, too, whenever a rule changes what the same batches lead to."""
 
 SCHEMA = f"""
 CREATE TABLE log (number INTEGER PRIMARY KEY, batch BLOB NOT NULL, checksum INTEGER NOT NULL);
 CREATE TABLE snapshot (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, pieces BLOB NOT NULL,
-checksum INTEGER NOT NULL); CREATE TABLE complete (number INTEGER NOT NULL);
-INSERT INTO complete VALUES (0);
+checksum INTEGER NOT NULL); CREATE TABLE complete (number INTEGER NOT NULL, rows INTEGER NOT NULL);
+INSERT INTO complete VALUES (0, 0);
 PRAGMA user_version = {FORMAT};
 """
 
@@ -44,7 +45,7 @@ class Log:
         self.path = os.path.abspath(path)
         self.number = 0  # of the last batch
         self.size = 0  # of the batches since the last snapshot was begun, in bytes
-        self.swept = True
+        self.swept = False  # a crash may have come between
 
     def open(self) -> None:
         """Open the file, or make a new one. Raises OSError, in one line that says why, if it cannot
@@ -54,7 +55,7 @@ class Log:
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self.database.execute(f"PRAGMA {pragma}")
             self.prepare()
-            self.file = self.identity()
+            self.opened = self.identity()
         except (sqlite3.Error, ValueError) as problem:
             self.close()
             reason = "another process uses it" if "locked" in str(problem) else problem
@@ -80,13 +81,15 @@ class Log:
     def snapshot(self, types: Any) -> Iterator[Any]:
         """Yield the pieces of the last complete snapshot. Raises OSError if the file is damaged."""
         with self.telling_damage():
-            (self.number,) = self.database.execute("SELECT number FROM complete").fetchone()
-            self.database.execute(
-                "DELETE FROM snapshot WHERE number > ?", (self.number,)
-            )  # never completed
+            query = "SELECT number, rows FROM complete"
+            self.number, expected = self.database.execute(query).fetchone()
             query = "SELECT pieces, checksum FROM snapshot WHERE number = ? ORDER BY id"
+            rows = 0
             for pieces, checksum in self.database.execute(query, (self.number,)):
+                rows += 1
                 yield from decode(checked(pieces, checksum), list[types])
+            if rows != expected:
+                raise ValueError(f"the snapshot has {rows} rows of {expected}")
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches since then. Raises OSError if the file is damaged."""
@@ -112,51 +115,62 @@ class Log:
 
     def begin_snapshot(self) -> None:
         """The pieces that come next are of a snapshot of the broker as it is now."""
-        self.snapshot_number, self.size = self.number, 0
+        self.snapshot_number, self.snapshot_rows, self.size = self.number, 0, 0
 
     def append(self, batch: Batch | None, pieces: Sequence[Any] = (), ends: bool = False) -> None:
-        """Store a batch, and with it some pieces of a snapshot, which counts once it `ends`. When
-        this returns, they survive a crash. Raises sqlite3.Error or OSError: then nothing of it is
-        stored."""
+        """Store a batch, and with it some pieces of a snapshot, which counts once its last ones
+        (`ends`) are stored. When this returns, they survive a crash. Raises OSError: nothing is
+        stored then."""
         self.still_there()
-        with self.database:
-            self.database.execute("BEGIN IMMEDIATE")
-            if batch is not None:
-                data = msgspec.msgpack.encode(batch)
-                self.database.execute(
-                    "INSERT INTO log VALUES (?, ?, ?)", (self.number + 1, data, zlib.crc32(data))
-                )
-            if pieces:
-                row = encode(pieces)
-                columns = "snapshot (number, pieces, checksum)"
-                values = self.snapshot_number, row, zlib.crc32(row)
-                self.database.execute(f"INSERT INTO {columns} VALUES (?, ?, ?)", values)
-            if ends:
-                self.database.execute("UPDATE complete SET number = ?", (self.snapshot_number,))
-            swept = self.sweep() if not self.swept else not ends
-        if batch is not None:
-            self.number += 1
-            self.size += len(data)
-        self.swept = swept
+        try:
+            with self.database:
+                self.database.execute("BEGIN IMMEDIATE")
+                size = self.insert_batch(batch) if batch else 0
+                self.insert_pieces(pieces)
+                swept = self.swept or self.sweep()
+                if ends:
+                    self.complete_snapshot()
+        except sqlite3.Error as problem:
+            raise OSError(str(problem)) from None
+        self.number += batch is not None
+        self.size += size
+        self.swept = swept and not ends
+
+    def insert_batch(self, batch: Batch) -> int:
+        data = msgspec.msgpack.encode(batch)
+        row = self.number + 1, data, zlib.crc32(data)
+        self.database.execute("INSERT INTO log VALUES (?, ?, ?)", row)
+        return len(data)
+
+    def insert_pieces(self, pieces: Sequence[Any]) -> None:
+        if pieces:
+            data = encode(pieces)
+            row = self.snapshot_number, data, zlib.crc32(data)
+            query = "INSERT INTO snapshot (number, pieces, checksum) VALUES (?, ?, ?)"
+            self.database.execute(query, row)
+            self.snapshot_rows += 1
+
+    def complete_snapshot(self) -> None:
+        row = self.snapshot_number, self.snapshot_rows
+        self.database.execute("UPDATE complete SET number = ?, rows = ?", row)
 
     def sweep(self) -> bool:
-        """Delete some of what the last complete snapshot has replaced; returns whether that was
-        all."""
+        """Delete some of what the last complete snapshot has replaced, or of one that was never
+        completed; returns whether nothing was left."""
         (complete,) = self.database.execute("SELECT number FROM complete").fetchone()
+        current = getattr(self, "snapshot_number", complete)
         old = f"SELECT number FROM log WHERE number <= ? ORDER BY number LIMIT {SWEEP_BATCHES}"
-        batches = self.database.execute(
-            f"DELETE FROM log WHERE number IN ({old})", (complete,)
-        ).rowcount
-        old = f"SELECT id FROM snapshot WHERE number < ? ORDER BY id LIMIT {SWEEP_PIECES}"
-        pieces = self.database.execute(
-            f"DELETE FROM snapshot WHERE id IN ({old})", (complete,)
-        ).rowcount
+        query = f"DELETE FROM log WHERE number IN ({old})"
+        batches = self.database.execute(query, (complete,)).rowcount
+        old = f"SELECT id FROM snapshot WHERE number NOT IN (?, ?) ORDER BY id LIMIT {SWEEP_PIECES}"
+        query = f"DELETE FROM snapshot WHERE id IN ({old})"
+        pieces = self.database.execute(query, (complete, current)).rowcount
         return batches + pieces == 0
 
     def still_there(self) -> None:
         """Raise OSError if the file was removed or replaced: what is written to it would be
         lost."""
-        if self.identity() != self.file:
+        if self.identity() != self.opened:
             raise OSError("the file was replaced")
 
     def identity(self) -> tuple[int, int]:
@@ -187,4 +201,4 @@ def decode(data: bytes, types: Any) -> Any:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        return msgspec.convert(json.loads(data), types)
+        return msgspec.convert(json.loads(data), types, str_keys=True)

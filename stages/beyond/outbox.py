@@ -41,20 +41,20 @@ class Outbox:
         self.high_water = high_water
         self.pending: deque[Line] = deque()
         self.passed_on = 0  # lines that were pending
-        self.reserved = 0  # how many must have been passed on before the last sender may go on
+        self.reserved = 0  # the count that the last waiting sender waits for
         self.progress = asyncio.Event()
         self.dismissed = False
-        self.task: asyncio.Task[None] | None = None
+        self.catching_up: asyncio.Task[None] | None = None
         connection.limit(high_water)
 
     def put(self, lines: Iterable[Line]) -> None:
         if self.dismissed:
             return
         self.pending.extend(lines)
-        if not self.task:
+        if not self.catching_up:
             self.pass_on()
             if self.pending:
-                self.task = asyncio.create_task(self.catch_up())
+                self.catching_up = asyncio.create_task(self.catch_up())
 
     def pass_on(self) -> None:
         """Write pending lines until the high-water mark is reached."""
@@ -72,35 +72,38 @@ class Outbox:
             await self.connection.drained()
             self.pass_on()
             self.made_progress()
-        self.task = None
+        self.catching_up = None
         self.clear()
 
     def made_progress(self) -> None:
-        self.progress.set()  # wakes all who wait
+        self.progress.set()  # wakes every waiting sender
         self.progress.clear()
 
     def clear(self) -> None:
-        """Forget what is pending; nobody has to wait for it."""
+        """Forget what is pending, and let those that wait go on."""
         self.pending.clear()
         self.made_progress()
 
-    async def room(self, lines: int, timeout: float) -> None:
-        """Wait until as many lines have left as the caller, and all who wait already, have put
-        here: so the backlog can't grow. Raises TimeoutError if none leaves for `timeout`
-        seconds."""
+    async def wait_for_room(self, lines: int, timeout: float) -> None:
+        """Wait until as many lines have left as this sender, and those waiting before it, have
+        added: so senders can never outrun the reader. Raises TimeoutError if none leaves for
+        `timeout` seconds."""
         self.reserved = max(self.reserved, self.passed_on) + lines
         mine = self.reserved
         while self.pending and self.passed_on < mine:
-            before = self.passed_on
-            try:
-                async with asyncio.timeout(timeout):
-                    await self.progress.wait()
-            except TimeoutError:
-                await some_turns()
-                if self.pending and self.passed_on == before:
-                    raise
+            if not await self.progress_within(timeout):
+                raise TimeoutError
 
-    async def empty(self) -> None:
+    async def progress_within(self, timeout: float) -> bool:
+        before = self.passed_on
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.progress.wait()
+        if self.passed_on == before:
+            await some_turns()
+        return self.passed_on > before or not self.pending
+
+    async def wait_until_empty(self) -> None:
         """Wait until nothing is pending, however long it takes."""
         while self.pending:
             await self.progress.wait()
@@ -118,19 +121,20 @@ class Outbox:
         asyncio.get_running_loop().call_later(timeout, self.connection.abort)
 
     async def finish(self, timeout: float) -> None:
-        """Let the client take the rest, as long as it takes some of it within each `timeout`; else
-        abort."""
-        self.connection.limit(1)
-        rest = (-1, -1)
-        while rest != (0, 0) and rest != (len(self.pending), self.connection.size):
-            rest = (len(self.pending), self.connection.size)
+        """Wait while the client keeps reading; abort if it takes nothing for `timeout` seconds."""
+        self.connection.limit(0)
+        while (before := self.unsent()) != (0, 0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    await self.empty()
+                    await self.wait_until_empty()
                     await self.connection.drained()
             await some_turns()
-        if rest != (0, 0):
-            self.connection.abort()
+            if self.unsent() == before:
+                return self.connection.abort()
+
+    def unsent(self) -> tuple[int, int]:
+        """How many lines are pending, and how many bytes the system has not taken."""
+        return len(self.pending), self.connection.size
 
 
 async def some_turns() -> None:

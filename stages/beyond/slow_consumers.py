@@ -64,28 +64,30 @@ class Server(replies.Server):
                 return
             outgoing = await self.carry_out(client, b"\n".join(lines))
             await self.wait_for_recipients(client, outgoing)
-            await outbox.empty()  # a client that does not read its own answers may take its time
+            await outbox.wait_until_empty()  # not reading its own answers holds up nobody else
 
     async def wait_for_recipients(self, sender: Client, outgoing: Outgoing) -> None:
         """Wait until those that a sender has reached have room again."""
         lines: Counter[Client] = Counter()
         for clients, what in outgoing:
             for client in clients:
-                if client in self.outboxes and self.outboxes[client].pending:
+                if client != sender and client in self.outboxes and self.outboxes[client].pending:
                     lines[client] += len(what)
-        del lines[sender]
-        await asyncio.gather(*[self.wait_for(client, number) for client, number in lines.items()])
+        waiting = [
+            self.wait_for(client, self.outboxes[client], number) for client, number in lines.items()
+        ]
+        await asyncio.gather(*waiting)
 
-    async def wait_for(self, client: Client, lines: int) -> None:
+    async def wait_for(self, client: Client, outbox: Outbox, lines: int) -> None:
         try:
-            await self.outboxes[client].room(lines, self.write_timeout)
+            await outbox.wait_for_room(lines, self.write_timeout)
         except TimeoutError:
-            await self.disconnect_slow(client)
+            await self.disconnect_slow(client, outbox)
 
-    async def disconnect_slow(self, client: Client) -> None:
-        """Forget a client that is too slow, tell it why, and close its connection."""
-        outbox = self.outboxes[client]
-        if not outbox.dismissed:  # several senders may have waited
+    async def disconnect_slow(self, client: Client, outbox: Outbox) -> None:
+        """Tell a client that it is too slow, close its connection, and forget it."""
+        # Several senders may have waited; and one that is leaving is being seen off already.
+        if not outbox.dismissed and client in self.outboxes:
             log.warning("Too slow: a client has not read for %g s", self.write_timeout)
             outbox.dismiss({"success": False, "reason": TOO_SLOW}, self.write_timeout)
             await self.carry_out(client, None)

@@ -19,7 +19,7 @@ class LosesWorkWithItsWorker(acks.Broker):
 class HidesThatWorkComesAgain(acks.Broker):
     """Redelivered work looks new."""
 
-    def wait(self, topic, messages):
+    def enqueue(self, topic, messages):
         super().wait(
             topic, [msgspec.structs.replace(message, redelivered=False) for message in messages]
         )
@@ -60,7 +60,7 @@ class GivesWorkToTheBusy(acks.Broker):
 
     def send_to_one(self, topic, message):
         if topic.subscribers:
-            self.hand_over(topic, message, topic.subscribers.draw(self.random))
+            self.deliver(topic, message, topic.subscribers.draw(self.random))
         else:
             super().send_to_one(topic, message)
 
@@ -91,7 +91,7 @@ class PushesReturnedWorkOut(acks.Broker):
     def trim(self, topic):
         super().trim(topic)
         while len(topic.waiting) > self.cache_length:
-            self.no_longer_waits(topic, topic.waiting.keys()[0])
+            self.dequeue(topic, topic.waiting.keys()[0])
 
 
 @caught_by("test_who_unsubscribes_may_finish_its_work")

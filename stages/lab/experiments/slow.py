@@ -31,8 +31,8 @@ from stages.lab.workbench.background import HOST, Background
 class BlockForEver(slow_consumers.Server):
     """The sender waits until everybody has caught up."""
 
-    async def wait_for(self, client: Number, lines: int) -> None:
-        await self.outboxes[client].empty()
+    async def wait_for(self, client: Number, outbox: Outbox, lines: int) -> None:
+        await outbox.wait_until_empty()
 
 
 class DropTheOldest(slow_consumers.Server):
@@ -42,7 +42,7 @@ class DropTheOldest(slow_consumers.Server):
         super().connected(client, connection)
         self.outboxes[client] = Forgetful(connection, self.high_water)
 
-    async def wait_for(self, client: Number, lines: int) -> None:
+    async def wait_for(self, client: Number, outbox: Outbox, lines: int) -> None:
         pass
 
 
@@ -58,8 +58,8 @@ class Forgetful(Outbox):
 class DisconnectAtOnce(slow_consumers.Server):
     """A client that has too much unsent has to go, without a second's grace."""
 
-    async def wait_for(self, client: Number, lines: int) -> None:
-        await self.disconnect_slow(client)
+    async def wait_for(self, client: Number, outbox: Outbox, lines: int) -> None:
+        await self.disconnect_slow(client, outbox)
 
 
 MESSAGES, LENGTH = 128, 2**17

@@ -37,7 +37,8 @@ class Background:
                 self.started.set_result(port)
                 await self.stopping.wait()
         except Exception as problem:
-            self.started.set_exception(problem)
+            if not self.started.done():
+                self.started.set_exception(problem)
 
     async def connect(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(HOST, self.port, limit=limit)
@@ -65,7 +66,7 @@ class Background:
 
 
 def launch(server: serve.Handler) -> Lab:
-    """Run a server in the background, and give the lab to try it in.
+    """Run a server in the background; returns the lab to try it in.
 
     `server` is an instance of any stage's `Server`, or of a class that extends one. Raises here, in
     the caller's cell, what went wrong at the start. `lab.stop()` ends it; so does the end of a

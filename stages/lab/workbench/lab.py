@@ -113,7 +113,9 @@ class Lab:
         except Exception as fault:  # a bug in a learner's class belongs in the learner's cell
             self.faults.append(fault)
         finally:
-            tap.gone.set_result(None)
+            self.taps.remove(tap)
+            if not tap.gone.done():  # who waits for it may have given up
+                tap.gone.set_result(None)
 
     async def __aenter__(self) -> None:
         if isinstance(self.server, AbstractAsyncContextManager):
