@@ -10,12 +10,12 @@ from stages import wire
 
 log = logging.getLogger("stages")
 
-CHUNK = 4096
-"""How many bytes of one client are handled before the others get a turn."""
+CHUNK, LINES = 4096, 500
+"""How many bytes of a client, and how many lines, are handled before the others get a turn."""
 
 TOO_SLOW, NOT_STORED = "Too slow", "Could not store"
 CLOSE_REASONS = (TOO_SLOW, NOT_STORED)
-"""The reasons for which a server ends a connection."""
+"""The reasons a server may end a connection with."""
 
 
 async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -29,26 +29,28 @@ async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 async def read_batches(
     reader: asyncio.StreamReader, limit: int, chunk: int
 ) -> AsyncIterator[list[bytes]]:
-    """Yield such lines, all at once that have come: at most `chunk` bytes and the rest of a line
-    before."""
+    """Yield the lines in batches: all that have arrived, from at most `chunk` new bytes at a time,
+    and at most `LINES` of them."""
     lines, ended = wire.Lines(limit), False
     with suppress(OSError):
         while not ended:
             data = await reader.read(chunk)
-            await asyncio.sleep(
-                0
-            )  # a turn for the others: a client that floods us must not starve them
             batch = lines.feed(data)
             log_received(batch)
-            said = [line for line in batch if line.strip() or len(line) > limit]
-            ended = not data
-            for number, line in enumerate(said):
-                if line.strip() == b"quit":
-                    del said[number:]
-                    ended = True
-                    break
-            if said:
-                yield said
+            said, quits = until_quit([line for line in batch if line.strip() or len(line) > limit])
+            ended = quits or not data
+            for start in range(0, len(said), LINES):
+                # a turn for the others: a client that floods us must not starve them
+                await asyncio.sleep(0)
+                yield said[start : start + LINES]
+
+
+def until_quit(lines: list[bytes]) -> tuple[list[bytes], bool]:
+    """The lines before `quit`, and whether there is one."""
+    for number, line in enumerate(lines):
+        if line.strip() == b"quit":
+            return lines[:number], True
+    return lines, False
 
 
 def log_received(lines: list[bytes]) -> None:

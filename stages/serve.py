@@ -55,7 +55,7 @@ async def listening(
     # cancel it.
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = connection(writer)
-        if not listener.is_serving():  # accepted in the moment of stopping
+        if not listener.is_serving():  # accepted while stopping
             return client.abort()
         task = asyncio.create_task(serve_client(server, reader, client))
         clients[task] = client
@@ -118,7 +118,8 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
             bound = await stack.enter_async_context(listening(server, host, port))
         except (ValueError, OSError) as problem:
             raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
-        print(f"{prog} listening on {host}:{bound}", flush=True)
+        with suppress(OSError):  # the disk that we print to may be full
+            print(f"{prog} listening on {host}:{bound}", flush=True)
         await stop.wait()
 
 

@@ -182,8 +182,8 @@ class DiskLog(Log):
     def connect(self) -> sqlite3.Connection:
         return self.disk.database
 
-    def identity(self) -> tuple[int, int]:
-        return 0, 0
+    def identity(self) -> list[tuple[int, int]]:
+        return []
 
     def close(self) -> None:
         pass

@@ -340,7 +340,12 @@ def damaged(path: Path) -> None:
 
 
 def without_its_snapshot(path: Path) -> None:
-    changed(path, "UPDATE complete SET rows = 7")
+    log = Log(str(path))
+    log.open()
+    log.begin_snapshot()
+    log.append(None, [b"[]"], ends=True)
+    log.database.execute("DELETE FROM snapshot")
+    log.close()
 
 
 def with_a_gap(path: Path) -> None:
@@ -368,7 +373,7 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
     of_another_program: "it has format 0, of another version or program: expected format 2",
     of_a_later_version: "it has format 3, of another version or program: expected format 2",
     damaged: "the file is damaged: a row is not as it was written",
-    without_its_snapshot: "the file is damaged: the snapshot has 0 rows of 7",
+    without_its_snapshot: "the file is damaged: the snapshot has 0 rows of 1",
     with_a_gap: "the file is damaged: batch 2 is missing",
     meaningless: "the file is damaged: ",
     without_a_table: "the file is damaged: no such table: snapshot",

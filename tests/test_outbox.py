@@ -78,7 +78,7 @@ async def test_lines_are_passed_on_up_to_the_high_water_mark_and_one_more(
     sink: Sink, outbox: Outbox
 ) -> None:
     outbox.put([LINE] * 5)
-    assert (bytes(sink.unsent), len(outbox.pending)) == (LINE * 2, 3)
+    assert bytes(sink.unsent) == LINE * 2
     await read_everything(sink, outbox)
     assert sink.taken == LINE * 5
 
@@ -139,7 +139,7 @@ async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(
     asyncio.get_running_loop().call_later(0.0001, sink.read)
     await asyncio.sleep(0)
     await waiting
-    assert len(outbox.pending) < 6
+    assert outbox.passed_on > 2
 
 
 async def test_nobody_waits_for_a_client_that_is_gone(sink: Sink, outbox: Outbox) -> None:

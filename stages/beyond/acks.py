@@ -32,8 +32,8 @@ from stages.beyond.in_flight import PREFETCH, InFlight, InFlightPiece, Topic, Wo
 from stages.beyond.topic import Client, Pool
 
 SLICE = 1000
-"""How many messages are dispatched in a batch, expire in one, or are replayed in one; the rest
-waits for the next. (A log is replayed with this: see `log.FORMAT`.)"""
+"""How many waiting messages are looked at in a batch, and how many expire: the rest waits for the
+next batch. (A log is carried out again with this: see `log.FORMAT`.)"""
 
 DRAWS = 5
 """How often a worker is drawn at random before all are looked through."""
@@ -134,7 +134,7 @@ class Broker(broker.Broker[Topic]):
                     topic, [topic.in_flight.pop(index).message for index in worker.in_flight]
                 )
         self.topics_of.pop(client, None)
-        self.dispatch()
+        # What it had is dispatched with the next batch, in slices: it may be much.
 
     def restart(self, settings: Settings) -> None:
         super().restart(settings)
@@ -193,12 +193,18 @@ class Broker(broker.Broker[Topic]):
             topic.expired.pop(message.index, None)
 
     def take(self, topic: Topic, client: Client, after: int) -> list[Message]:
-        """The waiting messages that a worker has room for, lowest index first."""
-        waiting = topic.waiting.irange(minimum=after + 1)
-        eligible = (index for index in waiting if self.is_eligible(topic, index, client))
-        indexes = list(islice(eligible, min(SLICE, topic.workers[client].room)))
-        if len(indexes) == SLICE:
-            self.dispatch_later(topic, indexes[-1] + 1)  # the rest in further batches
+        """The waiting messages that a worker has room for, lowest index first, as far as the budget
+        of this batch allows."""
+        room, indexes = topic.workers[client].room, list[int]()
+        for index in topic.waiting.irange(minimum=after + 1):
+            if len(indexes) == room:
+                break
+            if self.budget == 0:
+                self.dispatch_later(topic, index)
+                break
+            self.budget -= 1
+            if self.is_eligible(topic, index, client):
+                indexes.append(index)
         messages = [self.dequeue(topic, index) for index in indexes]
         for message in messages:
             self.assign(topic, message, client)
@@ -348,8 +354,8 @@ class Broker(broker.Broker[Topic]):
     def new_topic(self, name: str) -> Topic:
         return Topic(name)
 
-    def set(self, settings: Settings) -> None:
-        super().set(settings)
+    def use(self, settings: Settings) -> None:
+        super().use(settings)
         self.ack_timeout = settings["ack_timeout"]
         self.waiting_length = int(settings["waiting_length"])
         self.waiting_size = int(settings["waiting_size"])

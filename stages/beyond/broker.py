@@ -24,11 +24,11 @@ from stages.beyond.commands import Answer, Command, Id, Message, Send, Subscribe
 from stages.beyond.topic import Client, MessagesPiece, Pool, Topic, TopicPiece, by_index
 
 Settings = dict[str, int | float]
-"""What the rules depend on, and the `seed`: it comes in like all else, so that a log can be carried
-out again by a server that was started with other settings."""
+"""The settings that the rules depend on, and a seed. They arrive in a batch, like everything else,
+so replaying a log does not depend on the flags of the server that replays it."""
 
 Outgoing = list[tuple[Sequence[Client], Sequence[Message | Answer]]]
-"""Who is to be sent what, in this order."""
+"""Pairs of recipients and what to send them, in order."""
 
 
 class Batch(Struct, array_like=True):
@@ -79,7 +79,7 @@ class Broker(Generic[TopicT]):
         self.topics_of: dict[Client, dict[str, None]] = {}  # a dict, since a set has no order
         self.outgoing: Outgoing = []
         self.uncopied: dict[str, TopicT] = {}  # what a snapshot that is under way still has to copy
-        self.copied: deque[Any] = deque()  # what it has copied, and not yet given out
+        self.copied: deque[Iterator[Any]] = deque()  # what it has copied, and not yet given out
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[self.commands])  # noqa: UP007
         self.methods = {
             kind: getattr(self, str(kind.__struct_config__.tag)) for kind in self.commands
@@ -89,8 +89,8 @@ class Broker(Generic[TopicT]):
 
     def carry_out(self, batch: Batch) -> list[Outgoing]:
         """Do what a batch says. Returns what is to be sent: first what the time alone has caused,
-        then a part for each input. You must send it in this order, once the batch can't be lost any
-        more."""
+        then a part for each input. After calling this, you must send the parts in order, and not
+        before the batch is safe."""
         if batch.restart is not None:
             self.now = batch.time
             self.restart(batch.restart)
@@ -150,9 +150,9 @@ class Broker(Generic[TopicT]):
             self.replay(topic, client, -1 if command.last_seen is UNSET else command.last_seen)
 
     def missed(self, topic: TopicT, command: Subscribe) -> int:
-        """How many messages after `last_seen` the cache has evicted. None up to `last_evicted` has
-        been kept, so it is all those evicted, but no more than there are indexes between: exact if
-        every message was kept once."""
+        """How many messages after `last_seen` the cache has evicted. Nothing up to `last_evicted`
+        is cached any more: at most `evicted` messages are gone, and at most as many as there are
+        indexes after `last_seen`. Exact if every message was cached once."""
         if command.last_seen is UNSET:
             return 0
         return max(0, min(topic.evicted, topic.last_evicted - command.last_seen))
@@ -163,7 +163,7 @@ class Broker(Generic[TopicT]):
         if taken := self.take(topic, client, after):
             messages = sorted([*messages, *taken], key=by_index)
         if messages:
-            self.outgoing.append(((client,), messages))
+            self.tell((client,), *messages)
 
     def take(self, topic: TopicT, client: Client, after: int) -> list[Message]:
         """The messages for one that a subscriber gets of those that wait."""
@@ -235,7 +235,7 @@ class Broker(Generic[TopicT]):
 
     def restart(self, settings: Settings) -> None:
         """Forget all clients."""
-        self.set(settings)
+        self.use(settings)
         self.random.seed(settings["seed"])
         for topic in map(self.topic, list(self.topics)):
             topic.subscribers = Pool()
@@ -248,14 +248,14 @@ class Broker(Generic[TopicT]):
         if topic is None:
             topic = self.topics[name] = self.new_topic(name)
         elif name in self.uncopied:
-            self.copied.extend(self.uncopied.pop(name).pieces())
+            self.copied.append(self.uncopied.pop(name).pieces())
         return topic
 
     def new_topic(self, name: str) -> TopicT:
         topic: Any = Topic(name)
         return topic  # type: ignore[no-any-return]
 
-    def set(self, settings: Settings) -> None:
+    def use(self, settings: Settings) -> None:
         self.cache_length = int(settings["cache_length"])
 
     def settings(self) -> Settings:
@@ -267,20 +267,21 @@ class Broker(Generic[TopicT]):
         """The state as it is now, in small pieces. The broker may go on while you take them: a
         topic that is about to change is copied first. Only one snapshot can be under way."""
         self.uncopied = dict(self.topics)
-        self.copied = deque([BrokerPiece(self.now, self.settings(), self.random.getstate())])
+        head = BrokerPiece(self.now, self.settings(), self.random.getstate())
+        self.copied = deque([iter([head])])
         return self.next_pieces()
 
     def next_pieces(self) -> Iterator[Any]:
         while self.copied or self.uncopied:
             if not self.copied:
-                self.copied.extend(self.uncopied.popitem()[1].pieces())
-            yield self.copied.popleft()
+                self.copied.append(self.uncopied.popitem()[1].pieces())
+            yield from self.copied.popleft()
 
     def restore(self, piece: Any) -> None:
         """Take in one of the pieces of a snapshot, of another broker; this one is new."""
         if isinstance(piece, BrokerPiece):
             self.now = piece.now
-            self.set(piece.settings)
+            self.use(piece.settings)
             self.random.setstate(piece.random)
         else:
             topic = self.topic(piece.topic)
@@ -289,7 +290,7 @@ class Broker(Generic[TopicT]):
                 self.topics_of.setdefault(client, {})[topic.name] = None
 
     def kept(self) -> dict[str, Kept]:
-        """What the lab shows: of each topic."""
+        """What the lab shows, by topic."""
         return {name: self.kept_of(topic) for name, topic in self.topics.items()}
 
     def kept_of(self, topic: TopicT) -> Kept:

@@ -1,5 +1,5 @@
-r"""The JSON wire as types: bytes <-> commands, answers and messages; and the reasons for which a
-server refuses.
+r"""The JSON wire as types: bytes <-> commands, answers and messages; and the reasons a server
+may refuse with.
 
     b'{"command": "subscribe", "topic": "foo"}'  ->  Subscribe(topic="foo")
     {"success": True}                            ->  b'{"success":true}\r\n'

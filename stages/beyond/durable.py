@@ -25,17 +25,20 @@ from typing import Any, ClassVar, NamedTuple
 from stages import serve, settings
 from stages.beyond import acks
 from stages.beyond.broker import Batch, Outgoing
-from stages.beyond.log import Log
+from stages.beyond.log import Log, encode
 from stages.beyond.topic import Client
 from stages.connection import NOT_STORED
 
 log = logging.getLogger("stages")
 
-BATCH = 2**20
-"""How many bytes of clients go into a batch, and a line or two more."""
+BATCH, BATCH_LINES = 2**20, 2000
+"""How many bytes and lines of clients go into a batch, and those of one client more."""
 
-SNAPSHOT_STEP = 10_000
-"""How many messages of a snapshot are stored with a batch, at most."""
+LEAVING = 200
+"""How many lines it counts for that a client has left: much work may come back from it."""
+
+SNAPSHOT_STEP = 2**20
+"""How many bytes of a snapshot are stored with a batch, and a piece more."""
 
 
 class Input(NamedTuple):
@@ -145,10 +148,12 @@ class Server(acks.Server):
         return self.broker.due is not None and self.broker.due <= self.time()
 
     def next_inputs(self) -> list[Input]:
-        inputs, size = [], 0
-        while self.inputs and size < BATCH:
+        inputs, size, lines = [], 0, 0
+        while self.inputs and size < BATCH and lines < BATCH_LINES:
             inputs.append(self.inputs.popleft())
-            size += len(inputs[-1].data or b"")
+            data = inputs[-1].data
+            size += len(data or b"")
+            lines += LEAVING if data is None else 1 + data.count(b"\n")
         return inputs
 
     async def commit_batch(self, inputs: list[Input]) -> None:
@@ -177,12 +182,12 @@ class Server(acks.Server):
         if ends:
             self.snapshot = None
 
-    def next_pieces(self) -> list[Any]:
-        pieces, messages = [], 0
+    def next_pieces(self) -> list[bytes]:
+        pieces, size = [], 0
         for piece in self.snapshot or ():
-            pieces.append(piece)
-            messages += 1 + len(getattr(piece, "messages", ()))  # a piece without any counts, too
-            if messages >= SNAPSHOT_STEP:
+            pieces.append(encode(piece))
+            size += len(pieces[-1])
+            if size >= SNAPSHOT_STEP:
                 break
         return pieces
 

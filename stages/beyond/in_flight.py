@@ -2,7 +2,8 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -10,10 +11,14 @@ from msgspec import Struct
 
 from stages.beyond import topic
 from stages.beyond.commands import Message
-from stages.beyond.topic import Client, MessagesPiece, Pool, in_pieces
+from stages.beyond.topic import Client, MessagesPiece, Pool
 
 PREFETCH = 1000
 """How many messages a worker has in flight at most, unless it says so."""
+
+
+PIECE_IN_FLIGHT = 10
+"""How many messages in flight a piece of a snapshot has: few, since they may be large."""
 
 
 class Worker(Struct):
@@ -30,7 +35,7 @@ class Worker(Struct):
         return max(0, self.prefetch - len(self.in_flight)) if self.acknowledges else sys.maxsize
 
 
-class InFlight(Struct, array_like=True):
+class InFlight(Struct, array_like=True, frozen=True, gc=False):
     """A message that a worker has to acknowledge, until the deadline."""
 
     message: Message
@@ -71,25 +76,20 @@ class Topic(topic.Topic):
     def clients(self) -> Iterable[Client]:
         return self.workers
 
-    def pieces(self) -> list[Any]:
-        work = WorkPiece(
-            self.name,
-            {
-                client: msgspec.structs.replace(worker, in_flight={})
-                for client, worker in self.workers.items()
-            },
-            list(self.ready.clients),
-            {index: list(clients) for index, clients in self.expired.items()},
-            self.dispatch_from,
+    def pieces(self) -> Iterator[Any]:
+        workers = {
+            client: msgspec.structs.replace(worker, in_flight={})
+            for client, worker in self.workers.items()
+        }
+        expired = {index: list(clients) for index, clients in self.expired.items()}
+        ready = list(self.ready.clients)
+        work = WorkPiece(self.name, workers, ready, expired, self.dispatch_from)
+        in_flight = list(self.in_flight.values())
+        pieces = (
+            InFlightPiece(self.name, in_flight[start : start + PIECE_IN_FLIGHT])
+            for start in range(0, len(in_flight), PIECE_IN_FLIGHT)
         )
-        in_flight = [
-            InFlight(each.message, each.client, each.deadline) for each in self.in_flight.values()
-        ]
-        return [
-            *super().pieces(),
-            work,
-            *[InFlightPiece(self.name, some) for some in in_pieces(in_flight)],
-        ]
+        return chain(super().pieces(), [work], pieces)
 
     def restore(self, piece: Any) -> None:
         super().restore(piece)

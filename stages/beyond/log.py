@@ -27,9 +27,11 @@ this must change, too, whenever a rule changes what the same batches lead to."""
 
 SCHEMA = f"""
 CREATE TABLE log (number INTEGER PRIMARY KEY, batch BLOB NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE snapshot (id INTEGER PRIMARY KEY, number INTEGER NOT NULL, pieces BLOB NOT NULL,
-checksum INTEGER NOT NULL); CREATE TABLE complete (number INTEGER NOT NULL, rows INTEGER NOT NULL);
-INSERT INTO complete VALUES (0, 0);
+CREATE TABLE snapshot (
+    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, pieces BLOB NOT NULL, checksum INTEGER NOT NULL
+);
+CREATE TABLE complete (number INTEGER NOT NULL, rows INTEGER NOT NULL, checksum INTEGER NOT NULL);
+INSERT INTO complete VALUES (0, 0, {zlib.crc32(b"0 0")});
 PRAGMA user_version = {FORMAT};
 """
 
@@ -43,6 +45,7 @@ class Log:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
+        self.files: list[tuple[int, int]] = []  # those that we have written to
         self.number = 0  # of the last batch
         self.size = 0  # of the batches since the last snapshot was begun, in bytes
         self.swept = False  # a crash may have come between
@@ -55,7 +58,6 @@ class Log:
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self.database.execute(f"PRAGMA {pragma}")
             self.prepare()
-            self.opened = self.identity()
         except (sqlite3.Error, ValueError) as problem:
             self.close()
             reason = "another process uses it" if "locked" in str(problem) else problem
@@ -81,8 +83,9 @@ class Log:
     def snapshot(self, types: Any) -> Iterator[Any]:
         """Yield the pieces of the last complete snapshot. Raises OSError if the file is damaged."""
         with self.telling_damage():
-            query = "SELECT number, rows FROM complete"
-            self.number, expected = self.database.execute(query).fetchone()
+            query = "SELECT number, rows, checksum FROM complete"
+            self.number, expected, checksum = self.database.execute(query).fetchone()
+            checked(b"%d %d" % (self.number, expected), checksum)
             query = "SELECT pieces, checksum FROM snapshot WHERE number = ? ORDER BY id"
             rows = 0
             for pieces, checksum in self.database.execute(query, (self.number,)):
@@ -117,7 +120,7 @@ class Log:
         """The pieces that come next are of a snapshot of the broker as it is now."""
         self.snapshot_number, self.snapshot_rows, self.size = self.number, 0, 0
 
-    def append(self, batch: Batch | None, pieces: Sequence[Any] = (), ends: bool = False) -> None:
+    def append(self, batch: Batch | None, pieces: Sequence[bytes] = (), ends: bool = False) -> None:
         """Store a batch, and with it some pieces of a snapshot, which counts once its last ones
         (`ends`) are stored. When this returns, they survive a crash. Raises OSError: nothing is
         stored then."""
@@ -132,6 +135,7 @@ class Log:
                     self.complete_snapshot()
         except sqlite3.Error as problem:
             raise OSError(str(problem)) from None
+        self.files = self.files or self.identity()
         self.number += batch is not None
         self.size += size
         self.swept = swept and not ends
@@ -142,17 +146,18 @@ class Log:
         self.database.execute("INSERT INTO log VALUES (?, ?, ?)", row)
         return len(data)
 
-    def insert_pieces(self, pieces: Sequence[Any]) -> None:
+    def insert_pieces(self, pieces: Sequence[bytes]) -> None:
         if pieces:
-            data = encode(pieces)
+            data = b"[%s]" % b",".join(pieces)
             row = self.snapshot_number, data, zlib.crc32(data)
             query = "INSERT INTO snapshot (number, pieces, checksum) VALUES (?, ?, ?)"
             self.database.execute(query, row)
             self.snapshot_rows += 1
 
     def complete_snapshot(self) -> None:
-        row = self.snapshot_number, self.snapshot_rows
-        self.database.execute("UPDATE complete SET number = ?, rows = ?", row)
+        number, rows = self.snapshot_number, self.snapshot_rows
+        row = number, rows, zlib.crc32(b"%d %d" % (number, rows))
+        self.database.execute("UPDATE complete SET number = ?, rows = ?, checksum = ?", row)
 
     def sweep(self) -> bool:
         """Delete some of what the last complete snapshot has replaced, or of one that was never
@@ -168,14 +173,14 @@ class Log:
         return batches + pieces == 0
 
     def still_there(self) -> None:
-        """Raise OSError if the file was removed or replaced: what is written to it would be
-        lost."""
-        if self.identity() != self.opened:
+        """Raise OSError if the file, or SQLite's own log beside it, was removed or replaced: what
+        is written to it would be lost."""
+        if self.files and self.identity() != self.files:
             raise OSError("the file was replaced")
 
-    def identity(self) -> tuple[int, int]:
-        status = os.stat(self.path)
-        return status.st_dev, status.st_ino
+    def identity(self) -> list[tuple[int, int]]:
+        files = [os.stat(path) for path in (self.path, f"{self.path}-wal")]
+        return [(status.st_dev, status.st_ino) for status in files]
 
     def close(self) -> None:
         if hasattr(self, "database"):
@@ -188,11 +193,12 @@ def checked(data: bytes, checksum: int) -> bytes:
     return data
 
 
-def encode(pieces: Sequence[Any]) -> bytes:
+def encode(piece: Any) -> bytes:
+    """Turn a piece of a snapshot into what `append` takes."""
     try:
-        return msgspec.json.encode(pieces)
+        return msgspec.json.encode(piece)
     except UnicodeEncodeError:  # half a surrogate pair: Python's own encoder escapes it
-        return json.dumps(msgspec.to_builtins(pieces)).encode()
+        return json.dumps(msgspec.to_builtins(piece)).encode()
 
 
 def decode(data: bytes, types: Any) -> Any:

@@ -9,7 +9,7 @@ Source: asyncio's flow control (`set_write_buffer_limits`, `drain`), one level u
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -39,7 +39,7 @@ class Outbox:
     def __init__(self, connection: Sink, high_water: int) -> None:
         self.connection = connection
         self.high_water = high_water
-        self.pending: deque[Line] = deque()
+        self.pending: deque[Iterator[Line]] = deque()  # a long replay is one of them
         self.passed_on = 0  # lines that were pending
         self.reserved = 0  # the count that the last waiting sender waits for
         self.progress = asyncio.Event()
@@ -50,7 +50,7 @@ class Outbox:
     def put(self, lines: Iterable[Line]) -> None:
         if self.dismissed:
             return
-        self.pending.extend(lines)
+        self.pending.append(iter(lines))
         if not self.catching_up:
             self.pass_on()
             if self.pending:
@@ -60,11 +60,15 @@ class Outbox:
         """Write pending lines until the high-water mark is reached."""
         room = self.high_water - self.connection.size
         while self.pending and room >= 0:
-            line = self.pending.popleft()
-            data = line if isinstance(line, bytes) else commands.encode(line)
-            self.connection.write(data)
-            room -= len(data)
-            self.passed_on += 1
+            for line in self.pending[0]:
+                data = line if isinstance(line, bytes) else commands.encode(line)
+                self.connection.write(data)
+                room -= len(data)
+                self.passed_on += 1
+                if room < 0:
+                    break
+            else:
+                self.pending.popleft()
 
     async def catch_up(self) -> None:
         """Pass pending lines on whenever the client has taken most of what it was sent."""
@@ -123,7 +127,8 @@ class Outbox:
     async def finish(self, timeout: float) -> None:
         """Wait while the client keeps reading; abort if it takes nothing for `timeout` seconds."""
         self.connection.limit(0)
-        while (before := self.unsent()) != (0, 0):
+        while self.pending or self.connection.size:
+            before = self.unsent()
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self.wait_until_empty()
@@ -132,9 +137,9 @@ class Outbox:
             if self.unsent() == before:
                 return self.connection.abort()
 
-    def unsent(self) -> tuple[int, int]:
-        """How many lines are pending, and how many bytes the system has not taken."""
-        return len(self.pending), self.connection.size
+    def unsent(self) -> tuple[int, int, int]:
+        """Something that changes whenever a line leaves, or the system takes some bytes."""
+        return self.passed_on, len(self.pending), self.connection.size
 
 
 async def some_turns() -> None:

@@ -45,6 +45,7 @@ class Server:
         self.broker = self.new_broker()
         self.connections: dict[Client, Connection] = {}
         self.numbers = itertools.count(1)
+        self.leaving = asyncio.Lock()
 
     def new_broker(self) -> broker.Broker[Any]:
         return self.broker_class(cache_length=self.cache_length, seed=self.seed)
@@ -56,9 +57,8 @@ class Server:
         try:
             await self.converse(client, reader)
         finally:
-            if (
-                not cancelled()
-            ):  # else the server stops: nobody is left who could be given this client's work
+            # When the server stops, no client is left to take over this one's work.
+            if not cancelled():
                 await self.disconnect(client)
 
     def connected(self, client: Client, connection: Connection) -> None:
@@ -69,6 +69,8 @@ class Server:
             await self.carry_out(client, b"\n".join(lines))
 
     async def disconnect(self, client: Client) -> None:
+        async with self.leaving:  # one in a turn of the loop: many may leave at once
+            await asyncio.sleep(0)
         await self.carry_out(client, None)
         del self.connections[client]
 

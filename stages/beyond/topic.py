@@ -4,9 +4,9 @@ import random
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from sortedcontainers import SortedDict
@@ -14,12 +14,10 @@ from sortedcontainers import SortedDict
 from stages.beyond.commands import Message
 
 Client = int
-"""The number of a connection; none is given twice."""
+"""The number of a connection: never used again while the server runs, but from 1 on by the next."""
 
-PIECE = 1000
-"""How many messages a piece of a snapshot has at most."""
-
-T = TypeVar("T")
+PIECE, PIECE_SIZE = 1000, 2**20
+"""How many messages a piece of a snapshot has at most, and about how many characters."""
 
 by_index = attrgetter("index")
 
@@ -79,20 +77,27 @@ class Topic:
         self.next_index = 0
         self.subscribers = Pool()
         self.cache: deque[Message] = deque()  # for all
+        self.replayed: tuple[Any, list[Message]] = None, []  # the last replay, and what was asked
         self.waiting: SortedDict[int, Message] = SortedDict()  # for one, by index
         self.evicted = 0  # how many messages the cache has lost
         self.last_evicted = -1
 
     def cached_after(self, index: int) -> list[Message]:
-        return list(islice(self.cache, bisect_right(self.cache, index, key=by_index), None))
+        """The cached messages with a bigger index. Many may ask for the same, and share it."""
+        asked = index, len(self.cache), self.cache[-1].index if self.cache else -1
+        if self.replayed[0] != asked:
+            start = bisect_right(self.cache, index, key=by_index)
+            self.replayed = asked, list(islice(self.cache, start, None))
+        return self.replayed[1]
 
-    def pieces(self) -> list[Any]:
-        """A copy of the topic, in pieces that do not change any more."""
-        messages = [*self.cache, *self.waiting.values()]
-        return [self.head(), *[MessagesPiece(self.name, some) for some in in_pieces(messages)]]
+    def pieces(self) -> Iterator[Any]:
+        """A copy of the topic as it is now, to be taken in pieces: all is copied at once, but only
+        by reference, and cut only when it is asked for."""
+        messages = [*self.cache, *dict.values(self.waiting)]
+        return chain([self.head()], (MessagesPiece(self.name, some) for some in cut(messages)))
 
     def clients(self) -> Iterable[Client]:
-        """Who has to do with this topic."""
+        """The clients that subscribe to this topic, or have work of it."""
         return self.subscribers.clients
 
     def head(self) -> TopicPiece:
@@ -118,5 +123,15 @@ class Topic:
             )
 
 
-def in_pieces(entries: list[T]) -> Iterator[list[T]]:
-    return (entries[start : start + PIECE] for start in range(0, len(entries), PIECE))
+def cut(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Cut messages into pieces that are neither long nor large."""
+    some: list[Message] = []
+    size = 0
+    for message in messages:
+        some.append(message)
+        size += len(message.msg)
+        if len(some) == PIECE or size > PIECE_SIZE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

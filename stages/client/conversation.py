@@ -82,7 +82,7 @@ def decode(line: bytes) -> Line:
 
 
 def kind_of(line: Line) -> Kind:
-    """A message; an answer to a command; the error of a command that has no number; or the reason
+    """A message; an answer to a command; an error for a command sent without an id; or the reason
     why the server ends the connection."""
     if "command" in line:
         return "message"

@@ -62,7 +62,7 @@ class Step:
     text: str
     arrows: list[Arrow] = field(default_factory=list)
     kept: Messages = field(default_factory=dict)
-    answer: str = ""  # of a server that tells success
+    answer: str = ""  # if the server answers commands
 
     @property
     def label(self) -> str:
