@@ -84,6 +84,7 @@ def node_server() -> Iterator[str]:
         process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
 def test_a_server_in_another_language_can_pass() -> None:
     with node_server() as address:
@@ -92,6 +93,7 @@ def test_a_server_in_another_language_can_pass() -> None:
     assert "17 passed" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_asked_no_further() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         result = judged(f"127.0.0.1:{silent.getsockname()[1]}", "basic")
@@ -110,6 +112,7 @@ class Server(basic.Server):
 """
 
 
+@pytest.mark.slow
 def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
     (tmp_path / "spins.py").write_text(SPINS)
     result = judged(str(tmp_path / "spins.py"), "basic")
@@ -117,6 +120,7 @@ def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
     assert "3 failed" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
 def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: bytes) -> None:
     def serve() -> None:
@@ -161,6 +165,7 @@ def test_a_target_that_is_none_is_one_clear_line(target: str, problem: str) -> N
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 async def test_check_runs_the_same_tests_on_a_class_of_ones_own() -> None:
     class Mine(basic.Server):
         pass
