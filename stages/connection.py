@@ -10,7 +10,7 @@ from stages import wire
 
 log = logging.getLogger("stages")
 
-CHUNK, LINES = 4096, 500
+CHUNK, LINES = 4096, 100
 """How many bytes of a client, and how many lines, are handled before the others get a turn."""
 
 TOO_SLOW, NOT_STORED = "Too slow", "Could not store"
@@ -21,16 +21,16 @@ CLOSE_REASONS = (TOO_SLOW, NOT_STORED)
 async def read_lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """Yield the lines that a client sends, save blank ones, until it says `quit`, ends or breaks
     off."""
-    async for batch in read_batches(reader, wire.LIMIT, CHUNK):
+    async for batch in read_batches(reader, wire.LIMIT, CHUNK, LINES):
         for line in batch:
             yield line
 
 
 async def read_batches(
-    reader: asyncio.StreamReader, limit: int, chunk: int
+    reader: asyncio.StreamReader, limit: int, chunk: int, most: int
 ) -> AsyncIterator[list[bytes]]:
     """Yield the lines in batches: all that have arrived, from at most `chunk` new bytes at a time,
-    and at most `LINES` of them."""
+    and at most so many of them."""
     lines, ended = wire.Lines(limit), False
     with suppress(OSError):
         while not ended:
@@ -39,10 +39,10 @@ async def read_batches(
             log_received(batch)
             said, quits = until_quit([line for line in batch if line.strip() or len(line) > limit])
             ended = quits or not data
-            for start in range(0, len(said), LINES):
+            for start in range(0, len(said), most):
                 # a turn for the others: a client that floods us must not starve them
                 await asyncio.sleep(0)
-                yield said[start : start + LINES]
+                yield said[start : start + most]
 
 
 def until_quit(lines: list[bytes]) -> tuple[list[bytes], bool]:

@@ -163,7 +163,7 @@ class Broker(Generic[TopicT]):
         if taken := self.take(topic, client, after):
             messages = sorted([*messages, *taken], key=by_index)
         if messages:
-            self.tell((client,), *messages)
+            self.outgoing.append(((client,), messages))  # shared: it may be long
 
     def take(self, topic: TopicT, client: Client, after: int) -> list[Message]:
         """The messages for one that a subscriber gets of those that wait."""

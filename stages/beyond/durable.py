@@ -59,6 +59,8 @@ class Server(acks.Server):
         2**26, "bytes of log after which a snapshot replaces it", at_least=1
     )
 
+    lines_in_turn = 500  # each turn costs a commit
+
     # How the disk is written to; a simulation has a thread of its own.
     in_thread: ClassVar[Callable[..., Any]] = staticmethod(asyncio.to_thread)  # type: ignore[arg-type]
 

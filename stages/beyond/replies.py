@@ -38,6 +38,7 @@ class Server:
     seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
     cache_length: int = settings.setting(100, "messages kept of each topic", at_least=0)
 
+    lines_in_turn: ClassVar[int] = 100  # of one client, before the others have theirs
     broker_class: ClassVar[type[broker.Broker[Any]]] = broker.Broker
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class Server:
         self.connections[client] = connection
 
     async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
-        async for lines in read_batches(reader, commands.LIMIT, CHUNK):
+        async for lines in read_batches(reader, commands.LIMIT, CHUNK, self.lines_in_turn):
             await self.carry_out(client, b"\n".join(lines))
 
     async def disconnect(self, client: Client) -> None:

@@ -59,7 +59,8 @@ class Server(replies.Server):
 
     async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
         outbox = self.outboxes[client]
-        async for lines in read_batches(reader, commands.LIMIT, replies.CHUNK):
+        batches = read_batches(reader, commands.LIMIT, replies.CHUNK, self.lines_in_turn)
+        async for lines in batches:
             if outbox.dismissed:
                 return
             outgoing = await self.carry_out(client, b"\n".join(lines))
