@@ -85,6 +85,16 @@ class Simulated:
 SECOND = 1.0
 
 
+async def flooded(server: slow_consumers.Server) -> tuple[Simulated, Simulated]:
+    """A subscriber that has stopped reading, and a sender that sends more than it could keep."""
+    subscriber, sender = Simulated(server), Simulated(server)
+    await subscriber.say("subscribe")
+    await asyncio.sleep(SECOND)
+    subscriber.link.read(False)
+    await sender.send(3000)
+    return subscriber, sender
+
+
 def test_a_publisher_that_does_not_read_its_answers_is_not_read_from_and_may_take_its_time() -> (
     None
 ):
@@ -105,11 +115,7 @@ def test_a_publisher_that_does_not_read_its_answers_is_not_read_from_and_may_tak
 def test_a_sender_waits_for_a_subscriber_and_goes_on_when_it_reads() -> None:
     async def story() -> None:
         server = slow_consumers.Server(high_water=300, write_timeout=60 * SECOND)
-        subscriber, sender = Simulated(server), Simulated(server)
-        await subscriber.say("subscribe")
-        await asyncio.sleep(SECOND)
-        subscriber.link.read(False)
-        await sender.send(3000)
+        subscriber, sender = await flooded(server)
         await asyncio.sleep(10 * SECOND)
         assert 0 < server.broker.topics["foo"].next_index < 3000
         subscriber.link.read(True)
@@ -123,11 +129,7 @@ def test_a_sender_waits_for_a_subscriber_and_goes_on_when_it_reads() -> None:
 def test_a_client_that_is_too_slow_is_told_why_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
-        subscriber, sender = Simulated(server), Simulated(server)
-        await subscriber.say("subscribe")
-        await asyncio.sleep(SECOND)
-        subscriber.link.read(False)
-        await sender.send(3000)
+        subscriber, sender = await flooded(server)
         await asyncio.sleep(1.9 * SECOND)
         assert "foo" in server.broker.topics_of[1]
         await asyncio.sleep(100 * SECOND)
@@ -143,11 +145,7 @@ def test_a_client_that_is_too_slow_is_told_why_and_logged(caplog: pytest.LogCapt
 def test_a_client_that_was_too_slow_and_then_reads_learns_why() -> None:
     async def story() -> None:
         server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
-        subscriber, sender = Simulated(server), Simulated(server)
-        await subscriber.say("subscribe")
-        await asyncio.sleep(SECOND)
-        subscriber.link.read(False)
-        await sender.send(3000)
+        subscriber, _sender = await flooded(server)
         while not server.outboxes[1].dismissed:
             await asyncio.sleep(0.1 * SECOND)
         subscriber.link.read(True)
