@@ -68,24 +68,24 @@ class Connection:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
-        self.unsent = bytearray()
+        self.unsent: list[bytes] = []
+        self.unsent_size = 0
 
     def write(self, data: bytes) -> None:
         if not self.unsent:
             asyncio.get_running_loop().call_soon(self.flush)
-        self.unsent += data
+        self.unsent.append(data)
+        self.unsent_size += len(data)
 
     def flush(self) -> None:
+        unsent, self.unsent, self.unsent_size = self.unsent, [], 0
         if not self.closing:  # what is sent to a client that is gone is lost
-            self.writer.write(self.unsent)
-        self.unsent = (
-            bytearray()
-        )  # a new buffer, since the transport may keep a reference to this one
+            self.writer.write(b"".join(unsent))
 
     @property
     def size(self) -> int:
         """How many of the bytes written the operating system has not taken yet."""
-        return len(self.unsent) + self.writer.transport.get_write_buffer_size()
+        return self.unsent_size + self.writer.transport.get_write_buffer_size()
 
     @property
     def closing(self) -> bool:

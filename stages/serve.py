@@ -29,6 +29,9 @@ OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
 
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
 class Handler(Protocol):
     """What can be served: any stage's `Server`. If it is an async context manager, it is entered
     while it is being served."""
@@ -123,7 +126,7 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         await stop.wait()
 
 
-def main(stage: type[Handler]) -> None:
+def main(stage: type[Handler], loop_factory: LoopFactory = asyncio.new_event_loop) -> None:
     """The command line: `python -m stages.NAME PORT [--host localhost] [--quiet] [--SETTING N]
     …`."""
     name = getattr(sys.modules["__main__"].__spec__, "name", None)
@@ -146,7 +149,8 @@ def main(stage: type[Handler]) -> None:
         parser.error(str(problem))
     set_up_process(quiet)
     try:
-        asyncio.run(run(server, parser.prog, host, port))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(run(server, parser.prog, host, port))
     except CannotServe as problem:
         parser.error(str(problem))
     with suppress(OSError, AttributeError):  # stdout may be closed, or a full disk

@@ -24,7 +24,7 @@ from simulated import Disk, Link, Loop
 
 import stages.beyond.topic
 from stages import serve
-from stages.beyond import acks, broker, commands, durable, log
+from stages.beyond import acks, broker, commands, durable, fast, log
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
@@ -90,8 +90,11 @@ class SimulatedServer(durable.Server):
     """A server on a simulated disk. A second broker is given what the log has, and must be the same
     after each start."""
 
+    longest = 400
+
     def __init__(self, world: "World") -> None:
         super().__init__(
+            data="simulated",
             seed=world.rng.randrange(100),
             cache_length=1000,
             high_water=HIGH_WATER,
@@ -136,9 +139,15 @@ class SimulatedServer(durable.Server):
                 self.world.handed_over.add(name)
         super().send(outgoing)
         for outbox in self.outboxes.values():
-            assert outbox.connection.size <= HIGH_WATER + 400, (
-                "more than one line above the high-water mark"
+            assert outbox.connection.size <= HIGH_WATER + self.longest, (
+                "more than one line, or one batch, above the high-water mark"
             )
+
+
+class FastServer(SimulatedServer, fast.Server):
+    """The same, with whole batches; the second broker goes line by line, and must be the same, too."""
+
+    longest = 4000
 
 
 def state_of(of: broker.Broker[Any]) -> list[Any]:
@@ -261,6 +270,7 @@ class Session:
 class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
+        self.kind = self.rng.choice([SimulatedServer, FastServer])
         self.numbers = iter(range(10**9))
         self.disk = Disk()
         self.shadow = acks.Broker()
@@ -316,7 +326,7 @@ class World:
 
     async def start(self) -> None:
         self.life += 1
-        self.server = SimulatedServer(self)
+        self.server = self.kind(self)
         await self.server.__aenter__()
 
     async def point(self, where: str, server: SimulatedServer) -> None:

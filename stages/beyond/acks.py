@@ -173,8 +173,12 @@ class Broker(broker.Broker[Topic]):
 
     def trim(self, topic: Topic) -> None:
         """Evict the oldest messages of the cache. What waits for a worker is never dropped."""
-        while len(topic.cache) > self.cache_length:
-            self.count_evicted(topic, topic.cache.popleft())
+        too_many = len(topic.cache) - self.cache_length
+        if too_many > 0:
+            for _ in range(too_many):
+                last = topic.cache.popleft()
+            topic.evicted += too_many
+            topic.last_evicted = last.index
 
     def deliver(self, topic: Topic, message: Message, client: Client) -> None:
         self.assign(topic, message, client)
@@ -217,7 +221,7 @@ class Broker(broker.Broker[Topic]):
 
     def refill(self, topic: Topic, client: Client) -> None:
         """Give a worker that has room again the messages that wait."""
-        if client in topic.ready:
+        if topic.waiting and client in topic.ready:
             for message in self.take(topic, client, topic.workers[client].after):
                 self.tell((client,), message)
 

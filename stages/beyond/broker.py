@@ -20,14 +20,14 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from stages.beyond import commands
-from stages.beyond.commands import Answer, Command, Id, Message, Send, Subscribe, Unsubscribe
+from stages.beyond.commands import Answer, Command, Id, Line, Message, Send, Subscribe, Unsubscribe
 from stages.beyond.topic import Client, MessagesPiece, Pool, Topic, TopicPiece, by_index
 
 Settings = dict[str, int | float]
 """The settings that the rules depend on, and a seed. They arrive in a batch, like everything else,
 so replaying a log does not depend on the flags of the server that replays it."""
 
-Outgoing = list[tuple[Sequence[Client], Sequence[Message | Answer]]]
+Outgoing = list[tuple[Sequence[Client], Sequence[Line]]]
 """Pairs of recipients and what to send them, in order."""
 
 
@@ -101,8 +101,7 @@ class Broker(Generic[TopicT]):
             if data is None:
                 self.disconnect(client)
             else:
-                for line in data.split(b"\n"):
-                    self.handle(client, line)
+                self.handle_lines(client, data)
             parts.append(self.take_outgoing())
         return parts
 
@@ -112,6 +111,10 @@ class Broker(Generic[TopicT]):
 
     def tick(self) -> None:
         """Do what is due. No rule of this broker needs the time."""
+
+    def handle_lines(self, client: Client, data: bytes) -> None:
+        for line in data.split(b"\n"):
+            self.handle(client, line)
 
     def handle(self, client: Client, line: bytes) -> None:
         """Carry out one line, or answer what is wrong with it."""

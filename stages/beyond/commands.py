@@ -8,6 +8,7 @@ Source: the author's own next step, *Writing a simple Python async message queue
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -68,6 +69,12 @@ Answer = dict[str, Any]
 the `id`."""
 
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+Line = bytes | Message | Answer
+"""What a client is sent; bytes are one or more lines that are encoded already."""
+
+
 class Rejected(ValueError):
     """A line is no command. `id` is the one to answer it with, if it has one."""
 
@@ -84,7 +91,7 @@ def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:
         raise Rejected(NOT_JSON)
     try:
         return decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return decode_slowly(line, decoder.type)
 
 
@@ -118,9 +125,20 @@ def id_of(found: Any) -> Id:
 encoder = msgspec.json.Encoder()
 
 
-def encode(what: Message | Answer) -> bytes:
+def encode(what: Line) -> bytes:
     """Turn a message or an answer into the line that spells it."""
+    if isinstance(what, bytes):
+        return what
     try:
         return encoder.encode(what) + b"\r\n"
     except UnicodeEncodeError:  # half a surrogate pair: Python's own encoder escapes it
         return f"{json.dumps(msgspec.to_builtins(what))}\r\n".encode()
+
+
+def encode_all(what: Sequence[Message | Answer]) -> bytes:
+    """Turn messages or answers into the lines that spell them, at half the price of one by one."""
+    try:
+        # No line break can be within a line: JSON escapes it.
+        return encoder.encode_lines(what).replace(b"\n", b"\r\n")
+    except UnicodeEncodeError:
+        return b"".join(map(encode, what))

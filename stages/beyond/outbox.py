@@ -14,9 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from stages.beyond import commands
-from stages.beyond.commands import Answer, Message
-
-Line = bytes | Message | Answer
+from stages.beyond.commands import Answer, Line
 
 
 class Sink(Protocol):
@@ -61,7 +59,7 @@ class Outbox:
         room = self.high_water - self.connection.size
         while self.pending and room >= 0:
             for line in self.pending[0]:
-                data = line if isinstance(line, bytes) else commands.encode(line)
+                data = commands.encode(line)
                 self.connection.write(data)
                 room -= len(data)
                 self.passed_on += 1

@@ -16,6 +16,7 @@ Source: the author's own next step, *Writing a simple Python async message queue
 import asyncio
 import itertools
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,8 +67,13 @@ class Server:
         self.connections[client] = connection
 
     async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+        async for data in self.hear(reader):
+            await self.carry_out(client, data)
+
+    async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        """Yield the lines that a client sends, some at a time."""
         async for lines in read_batches(reader, commands.LIMIT, CHUNK, self.lines_in_turn):
-            await self.carry_out(client, b"\n".join(lines))
+            yield b"\n".join(lines)
 
     async def disconnect(self, client: Client) -> None:
         async with self.leaving:  # one in a turn of the loop: many may leave at once

@@ -24,7 +24,7 @@ from stages.beyond import commands, replies
 from stages.beyond.broker import Outgoing
 from stages.beyond.outbox import Outbox
 from stages.beyond.topic import Client
-from stages.connection import TOO_SLOW, Connection, read_batches
+from stages.connection import TOO_SLOW, Connection
 
 log = logging.getLogger("stages")
 
@@ -59,11 +59,10 @@ class Server(replies.Server):
 
     async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
         outbox = self.outboxes[client]
-        batches = read_batches(reader, commands.LIMIT, replies.CHUNK, self.lines_in_turn)
-        async for lines in batches:
+        async for data in self.hear(reader):
             if outbox.dismissed:
                 return
-            outgoing = await self.carry_out(client, b"\n".join(lines))
+            outgoing = await self.carry_out(client, data)
             await self.wait_for_recipients(client, outgoing)
             await outbox.wait_until_empty()  # not reading its own answers holds up nobody else
 
@@ -77,7 +76,8 @@ class Server(replies.Server):
         waiting = [
             self.wait_for(client, self.outboxes[client], number) for client, number in lines.items()
         ]
-        await asyncio.gather(*waiting)
+        if waiting:
+            await asyncio.gather(*waiting)
 
     async def wait_for(self, client: Client, outbox: Outbox, lines: int) -> None:
         try:

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
-from stages.beyond.outbox import Line, Outbox
+from stages.beyond.commands import Line
+from stages.beyond.outbox import Outbox
 from stages.beyond.topic import Client as Number
 from stages.client import Client
 from stages.connection import Connection

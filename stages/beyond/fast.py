@@ -1,0 +1,215 @@
+"""The same promises, many times as fast.
+
+    bob   > {"command": "send", "topic": "foo", "msg": "a", "delivery": "all"}
+    bob   > {"command": "send", "topic": "foo", "msg": "b", "delivery": "all"}        both in a read
+    alice < {"command": "send", "topic": "foo", "msg": "a", "delivery": "all", "index": 0}
+    alice < {"command": "send", "topic": "foo", "msg": "b", "delivery": "all", "index": 1}
+            encoded once, for however many subscribers; a write for each
+    bob   < {"success": true}
+    bob   < {"success": true}                                                        both in a write
+
+What costs time is not a message but each thing that is done for it. So all that has come from a
+client goes through the server together.
+
+Source: batching, as in Redis' pipelines, Kafka's record batches, LMAX and NATS' clients.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, ClassVar
+
+from msgspec import UNSET
+
+from stages import serve, settings
+from stages.beyond import acks, commands, durable, replies
+from stages.beyond.broker import Outgoing
+from stages.beyond.commands import (
+    LIMIT,
+    UNDECODABLE,
+    Answer,
+    Command,
+    Line,
+    Message,
+    Rejected,
+    Send,
+)
+from stages.beyond.topic import Client
+from stages.connection import log_received, until_quit
+
+new_event_loop: serve.LoopFactory = asyncio.new_event_loop
+with suppress(ImportError):  # faster, and not needed
+    from uvloop import new_event_loop
+
+log = logging.getLogger("stages")
+
+CHUNK, LINES = 2**18, 2000
+"""How many bytes of one client are read at once, and how many of its lines are a batch, which the
+others have to wait for: some milliseconds."""
+
+SUCCESS: Answer = {"success": True}
+
+by_delivery = attrgetter("delivery")
+
+
+class Broker(acks.Broker):
+    """The same rules, for many messages at a time."""
+
+    def handle_lines(self, client: Client, data: bytes) -> None:
+        for kind, some in groupby(self.decode_lines(data), type):
+            if kind is Send:
+                for delivery, sends in groupby(some, by_delivery):
+                    if delivery == "all":
+                        self.send_run(list(sends), client)
+                    else:
+                        self.handle_each(sends, client)
+            else:
+                self.handle_each(some, client)
+
+    def decode_lines(self, data: bytes) -> list[Any]:
+        """A command for each line, or what is wrong with it."""
+        lines = data.split(b"\n")
+        if len(data) <= LIMIT:
+            with suppress(*UNDECODABLE):
+                return list(map(self.decoder.decode, lines))
+        # Something is wrong with one of them.
+        return [self.decode(line) for line in lines if line.strip() or len(line) > LIMIT]
+
+    def decode(self, line: bytes) -> Command | Rejected:
+        try:
+            return commands.decode(line, self.decoder)
+        except Rejected as problem:
+            return problem
+
+    def handle_each(self, some: Iterator[Any], client: Client) -> None:
+        for command in some:
+            if isinstance(command, Rejected):
+                self.refuse(client, command.id, command.reason, command.detail)
+            else:
+                self.methods[type(command)](command, client)
+
+    def send_run(self, sends: list[Send], client: Client) -> None:
+        """Number messages for all, keep them, pass them on; and only then answer.
+
+        Topics may alternate: messages are encoded together as long as the same clients get them.
+        """
+        topic = self.topic(sends[0].topic)
+        recipients, messages = topic.subscribers.clients, list[Message]()
+        for send in sends:
+            if send.topic != topic.name:
+                self.trim(topic)
+                topic = self.topic(send.topic)
+                if topic.subscribers.clients != recipients:
+                    self.tell_encoded(recipients, messages)
+                    recipients, messages = topic.subscribers.clients, []
+            message = self.numbered(topic, send)
+            topic.next_index += 1
+            messages.append(message)
+            if message.cache is not False:
+                topic.cache.append(message)
+        self.trim(topic)
+        self.tell_encoded(recipients, messages)
+        answers = [SUCCESS if send.id is UNSET else SUCCESS | {"id": send.id} for send in sends]
+        self.tell_encoded([client], answers)
+
+    def tell_encoded(self, clients: Sequence[Client], what: Sequence[Message | Answer]) -> None:
+        if clients:
+            self.outgoing.append((tuple(clients), [commands.encode_all(what)]))
+
+
+@dataclass(eq=False)
+class Server(durable.Server):
+    """A server that handles all that has come of a client at once, and keeps a log in the file
+    `data`, if it has one."""
+
+    data: str = settings.setting("", "the file that keeps the messages; without it, none does")
+
+    broker_class: ClassVar[type[acks.Broker]] = Broker
+
+    async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        lines, ended = WholeLines(), False
+        with suppress(OSError):
+            while not ended:
+                data = await reader.read(CHUNK)
+                said, quits = before_quit(lines.feed(data))
+                ended = quits or not data
+                for batch in cut(said):
+                    yield batch
+                    await asyncio.sleep(0)  # a turn for the others
+
+    def send(self, outgoing: Outgoing) -> None:
+        replies.log_refusals(outgoing)
+        lines: dict[Client, list[Line]] = defaultdict(list)
+        for clients, what in outgoing:
+            for client in clients:
+                lines[client] += what
+        for client, those in lines.items():
+            self.outboxes[client].put(those)
+
+    # With a log as `durable`, else as the stage before it
+
+    @property
+    def keeper(self) -> Any:
+        return super() if self.data else super(durable.Server, self)
+
+    async def __aenter__(self) -> None:
+        await self.keeper.__aenter__()
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.keeper.__aexit__(*failure)
+
+    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+        outgoing: Outgoing = await self.keeper.carry_out(client, data)
+        return outgoing
+
+    def tick(self) -> None:
+        self.keeper.tick()
+
+
+class WholeLines:
+    """Cuts what a client sends after its last line break, and nowhere else. Of a line longer than
+    `LIMIT` only the beginning is kept, itself too long to be accepted."""
+
+    def __init__(self) -> None:
+        self.rest = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that end in `data`, without the last line break; b"" ends the last line."""
+        end = data.rfind(b"\n") if data else 0
+        if end < 0:
+            self.rest += data
+            del self.rest[LIMIT + 1 :]
+            return b""
+        lines = b"".join((self.rest, memoryview(data)[:end]))
+        self.rest = bytearray(data[end + 1 :])
+        return lines
+
+
+def before_quit(data: bytes) -> tuple[bytes, bool]:
+    """The lines before `quit`, and whether there is one."""
+    if log.isEnabledFor(logging.INFO):
+        log_received(data.split(b"\n"))
+    if b"q" not in data or b"quit" not in data:  # to look for one byte costs next to nothing
+        return data, False
+    lines, quits = until_quit(data.split(b"\n"))
+    return b"\n".join(lines), quits
+
+
+def cut(data: bytes) -> Iterator[bytes]:
+    """Cut lines into batches."""
+    if data.count(b"\n") < LINES:
+        if data:
+            yield data
+        return
+    lines = data.split(b"\n")
+    for start in range(0, len(lines), LINES):
+        yield b"\n".join(lines[start : start + LINES])
+
+
+if __name__ == "__main__":
+    serve.main(Server, new_event_loop)
