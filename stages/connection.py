@@ -85,7 +85,9 @@ class Connection:
     @property
     def size(self) -> int:
         """How many of the bytes written the operating system has not taken yet."""
-        return self.unsent_size + self.writer.transport.get_write_buffer_size()
+        with suppress(RuntimeError):  # uvloop's, once the connection is lost
+            return self.unsent_size + self.writer.transport.get_write_buffer_size()
+        return 0
 
     @property
     def closing(self) -> bool:
@@ -94,7 +96,8 @@ class Connection:
     def limit(self, high_water: int) -> None:
         """Let `drained` wait whenever more than `high_water` bytes are unsent, until a quarter is
         left."""
-        self.writer.transport.set_write_buffer_limits(high=high_water)
+        with suppress(RuntimeError):
+            self.writer.transport.set_write_buffer_limits(high=high_water)
 
     async def drained(self) -> None:
         """Wait until the client has room again, or is gone."""

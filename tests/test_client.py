@@ -62,6 +62,87 @@ async def test_a_rejected_command_is_an_error_that_says_why() -> None:
             await alice.receive()
 
 
+async def test_a_pipeline_waits_for_its_answers_at_the_end_and_raises_the_first_refusal() -> None:
+    async def send_many(bob: Client) -> None:
+        async with bob.pipeline() as pipeline:
+            for number in range(3000):
+                await pipeline.send("foo", str(number))
+            for delivery in ("some", "none", "all"):
+                await pipeline.send("foo", "last", delivery=delivery)
+
+    async with (
+        serve.listening(acks.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+        await Client.connect(port) as bob,
+    ):
+        await alice.subscribe("foo")
+        with pytest.raises(wire.Error, match=r"Malformed json message .*some"):
+            await send_many(bob)
+        texts = [(await alice.receive())["msg"] for _ in range(3001)]
+        assert texts == [*map(str, range(3000)), "last"]
+        assert bob.answers == {}
+
+
+async def test_a_pipeline_reads_what_it_is_sent_meanwhile() -> None:
+    """Else a server that waits for us to read would no longer read what we send."""
+    async with (
+        serve.listening(acks.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+        asyncio.timeout(60),
+    ):
+        await alice.subscribe("foo")
+        async with alice.pipeline() as pipeline:
+            for _ in range(3000):
+                await pipeline.send("foo", "x" * 10_000)
+        for index in range(3000):
+            assert (await alice.receive())["index"] == index
+
+
+async def test_a_pipeline_on_the_wire_of_the_article_sends() -> None:
+    async with (
+        serve.listening(disconnects.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(port) as alice,
+        await Client.connect(port) as bob,
+    ):
+        await alice.subscribe("foo")
+        async with bob.pipeline() as pipeline:
+            await pipeline.send("foo", "hello")
+        assert (await alice.receive())["msg"] == "hello"
+
+
+async def saying(*said: bytes) -> asyncio.Server:
+    """A server that says this, whatever it is asked, and closes the connection."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.writelines(said)
+        writer.close()
+
+    return await asyncio.start_server(say, "127.0.0.1", 0)
+
+
+async def connected_to(server: asyncio.Server) -> Client:
+    return await Client.connect(server.sockets[0].getsockname()[1], "127.0.0.1", speak="json")
+
+
+HELLO = [b'{"command": "send", "msg": %d}\n' % number for number in range(2)]
+
+
+async def test_messages_come_in_batches_and_a_goodbye_after_them() -> None:
+    goodbye = b'{"success": false, "reason": "Too slow"}\n'
+    async with await saying(*HELLO, goodbye) as server, await connected_to(server) as client:
+        assert [message["msg"] for message in await anext(client.batches())] == [0, 1]
+        for _ in range(2):
+            with pytest.raises(ConnectionAbortedError, match="Too slow"):
+                await client.receive()
+
+
+async def test_messages_before_garbage_are_received() -> None:
+    async with await saying(*HELLO, b"}{\n") as server, await connected_to(server) as client:
+        assert [(await client.receive())["msg"] for _ in HELLO] == [0, 1]
+        with pytest.raises(wire.Error, match="does not talk like a stage"):
+            await client.receive()
+
+
 async def test_connecting_where_nobody_listens_is_an_oserror() -> None:
     async with serve.listening(disconnects.Server(), "127.0.0.1", 0) as port:
         pass

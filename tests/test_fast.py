@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_broken import Bench, claims_of
-from test_command_line import ROOT
+from test_command_line import ROOT, started
 from test_simulation import state_of
+from test_target import judged
 
 from stages.beyond import acks, commands, durable, fast
 from stages.beyond.broker import Batch, Outgoing
@@ -358,3 +359,10 @@ def test_it_works_without_uvloop() -> None:
             answer = client.recv(100)
         process.kill()
     assert answer == b'{"success":true}\r\n'
+
+
+@pytest.mark.slow
+def test_as_a_program_with_uvloop_if_it_is_there_it_passes_the_shared_tests() -> None:
+    with started("stages.beyond.fast", "0", "--quiet", "--cache-length", "100") as (_, port):
+        verdict = judged(f"localhost:{port}", "fast")
+    assert verdict.returncode == 0, verdict.stdout

@@ -3,6 +3,10 @@
     async with await Client.connect(7777) as client:
         await client.send("foo", "hello", delivery="one")
 
+    async with client.pipeline() as pipeline:
+        for text in texts:
+            await pipeline.send("foo", text)
+
     async for message in follow(7777, "foo", last_seen=41):
         print(message["index"], message["msg"])
 
@@ -14,13 +18,17 @@ Article: the commands shown in its sections; it drives its server by hand.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Literal, Self
 
 from stages import wire
 from stages.client import conversation
 from stages.client.conversation import MAX_LINE, PROBE, Line, Verbs, kind_of, rejection
+from stages.client.pipeline import Pipeline
 from stages.connection import Connection
+
+CHUNK = 2**18
+"""How many bytes are read at once."""
 
 
 class Client(Verbs):
@@ -37,11 +45,14 @@ class Client(Verbs):
     ) -> None:
         self.reader = reader
         self.writer = writer
+        self.connection = Connection(writer)
         self.speaks_json = speaks_json
         self.numbers = itertools.count()
+        self.lines = wire.Lines(MAX_LINE)
         self.inbox: deque[Line] = deque()
         self.answers: dict[int, Line | None] = {}  # None: not there yet
         self.reading = asyncio.Lock()
+        self.end: Exception | None = None  # why nothing more will come
 
     @classmethod
     async def connect(
@@ -85,22 +96,41 @@ class Client(Verbs):
         if not self.speaks_json:
             await self.write(command)
             return {}
+        number = self.say(command)
+        await self.connection.drained()
+        answer = await self.answer_to(number)
+        if not answer["success"]:
+            raise rejection(answer)
+        return answer
+
+    def say(self, command: wire.Command) -> int:
+        """Send a command; returns the number of its answer, which you must ask for, or forget."""
         number = next(self.numbers)
         self.answers[number] = None
+        self.connection.write(self.encode({**command, "id": number}))
+        return number
+
+    async def answer_to(self, number: int) -> Line:
         try:
-            await self.write({**command, "id": number})
             while not (answer := self.answers[number]):
                 await self.read(lambda: not self.answers[number])
         finally:
-            del self.answers[number]
-        if not answer["success"]:
-            raise rejection(answer)
+            self.forget(number)
         return {field: value for field, value in answer.items() if field != "id"}
+
+    def forget(self, number: int) -> None:
+        """Nobody will ask for this answer."""
+        del self.answers[number]
+
+    def pipeline(self) -> Pipeline:
+        """For `async with client.pipeline() as pipeline`: its commands don't wait for their
+        answers."""
+        return Pipeline(self)
 
     async def write(self, command: wire.Command) -> None:
         """Send a command without waiting for its answer; `receive` raises what is wrong with it."""
-        self.writer.write(self.encode(command))
-        await self.writer.drain()
+        self.connection.write(self.encode(command))
+        await self.connection.drained()
 
     async def receive(self) -> Line:
         """Wait for the next message: the sender's whole command, since `last_seen` with its
@@ -117,24 +147,45 @@ class Client(Verbs):
         return line
 
     async def read(self, needed: Callable[[], bool]) -> None:
-        """Read a line, if it is still needed when it is our turn to read, and put it where it
-        belongs."""
+        """Read what has come, if it is still needed when it is our turn to read, and put it where
+        it belongs."""
         async with self.reading:
-            if needed():
-                try:
-                    line = conversation.decode(await self.reader.readuntil(b"\n"))
-                except asyncio.IncompleteReadError:
-                    raise EOFError("the server has closed the connection") from None
-                except (wire.Error, asyncio.LimitOverrunError) as problem:
-                    raise wire.Error(f"the server does not talk like a stage: {problem}") from None
-                match kind_of(line):
-                    case "goodbye":
-                        raise rejection(line)
-                    case "answer":
-                        if line.get("id") in self.answers:  # else nobody waits for it any more
-                            self.answers[line["id"]] = line
-                    case "message" | "error":
-                        self.inbox.append(line)
+            if needed() and not self.end:
+                self.take(await self.reader.read(CHUNK))
+            if needed() and self.end:
+                raise self.end
+
+    def take(self, data: bytes) -> None:
+        if not data:
+            self.end = EOFError("the server has closed the connection")
+            return
+        try:
+            for line in conversation.decode_lines(self.lines.feed(data)):
+                self.sort(line)
+            if len(self.lines.rest) > MAX_LINE:
+                raise wire.Error(f"a line of more than {MAX_LINE} bytes")
+        except wire.Error as problem:
+            self.end = wire.Error(f"the server does not talk like a stage: {problem}")
+
+    def sort(self, line: Line) -> None:
+        if "command" in line:  # what most lines are
+            self.inbox.append(line)
+        elif (kind := kind_of(line)) == "goodbye":
+            self.end = rejection(line)
+        elif kind == "answer":
+            if line.get("id") in self.answers:  # else nobody waits for it any more
+                self.answers[line["id"]] = line
+        else:
+            self.inbox.append(line)
+
+    async def batches(self) -> AsyncIterator[list[Line]]:
+        """Yield all messages that have come, at least one at a time, until the server closes the
+        connection. Raises what `receive` raises, save EOFError."""
+        async for message in self:
+            batch = [message]
+            while self.inbox and kind_of(self.inbox[0]) == "message":
+                batch.append(self.inbox.popleft())
+            yield batch
 
     def __aiter__(self) -> Self:
         return self
@@ -147,7 +198,7 @@ class Client(Verbs):
 
     async def close(self) -> None:
         """Close the connection; what was sent before still arrives."""
-        await Connection(self.writer).close()
+        await self.connection.close()
 
     async def __aenter__(self) -> Self:
         return self

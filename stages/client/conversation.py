@@ -3,6 +3,7 @@ kind."""
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -79,6 +80,15 @@ def decode(line: bytes) -> Line:
         if isinstance(found := json.loads(line), dict):
             return found
     return wire.decode(line, MAX_LINE)
+
+
+def decode_lines(lines: list[bytes]) -> Iterable[Line]:
+    """Read many lines, of JSON all at once. Raises `wire.Error` when it is a bad line's turn."""
+    with suppress(ValueError, RecursionError):
+        found: list[Line] = json.loads(b"[%b]" % b",".join(lines))
+        if len(found) == len(lines) and set(map(type, found)) <= {dict}:
+            return found
+    return map(decode, lines)
 
 
 def kind_of(line: Line) -> Kind:
