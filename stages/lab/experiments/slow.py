@@ -7,7 +7,6 @@ reader that is stuck.
 """
 
 import asyncio
-import io
 import json
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -26,6 +25,7 @@ from stages.beyond.topic import Client as Number
 from stages.client import Client
 from stages.connection import Connection
 from stages.lab.experiments import crash
+from stages.lab.pictures.plot import as_image
 from stages.lab.workbench.background import HOST, Background
 
 
@@ -164,9 +164,7 @@ def chart(recorded: dict[str, list[float]]) -> Image:
     axes.set(xlabel="MB sent past a reader that is stuck", ylabel="MB more in the server")
     axes.grid(alpha=0.3)
     axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100, metadata={"Software": None})
-    return Image(picture.getvalue())
+    return as_image(figure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""What a run of the benchmark has measured: kept in a file, told as a table, drawn as a picture."""
+
+import json
+import platform
+import statistics
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from stages.lab.bench.works import WORKS
+from stages.lab.pictures.plot import as_image
+
+Figures = dict[str, dict[str, list[float]]]
+"""By work, by server: a value for each round; of latencies, the 100 percentiles of all rounds."""
+
+RECORDED = Path(__file__).with_name("recorded.json")
+"""The run that the notebook shows where none is made."""
+
+
+@dataclass
+class Run:
+    """A run, and where it was made."""
+
+    rounds: int
+    versions: dict[str, str]
+    day: str = field(default_factory=lambda: date.today().isoformat())
+    machine: str = field(
+        default_factory=lambda: (
+            f"{platform.system()}, {psutil.cpu_count()} CPUs, {platform.machine()}"
+        )
+    )
+    figures: Figures = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path = RECORDED) -> "Run":
+        """Raises OSError, or ValueError if the file holds no run."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except TypeError:
+            raise ValueError(f"{path} is no result of this benchmark") from None
+
+    def median(self, work: str, server: str) -> float:
+        return statistics.median(self.figures[work][server])
+
+    def ratio(self, server: str, base: str, work: str = "1") -> float:
+        """How many times as much `server` does as `base`, in the same run."""
+        return self.median(work, server) / self.median(work, base)
+
+    def table(self, base: str) -> str:
+        """A row for each server and work: first as a multiple of `base`, then in figures."""
+        lines = [f"{self.day}, {self.machine}, {self.made_with()}; medians of {self.rounds} rounds"]
+        for work, of_servers in self.figures.items():
+            title, unit = WORKS[work].title, WORKS[work].unit
+            lines += ["", f"{title}, {unit}"]
+            for server, values in of_servers.items():
+                ratio = f"{self.ratio(server, base, work):8.2f} ×" if base in of_servers else ""
+                spread = f"({min(values):,.0f} to {max(values):,.0f})"
+                if unit == "µs":
+                    spread = f"(p99 {values[98]:,.0f})"
+                median = f"{self.median(work, server):,.0f}"
+                lines.append(f"  {server:20}{ratio:>12}{median:>12}  {spread}")
+        return "\n".join(lines)
+
+    def made_with(self) -> str:
+        return ", ".join(f"{name} {version}" for name, version in self.versions.items())
+
+    def picture(self, work: str = "1") -> Image:
+        """The rates of one work as bars on a logarithmic scale, and the latencies as a
+        distribution."""
+        return as_image(drawn(self, work))
+
+
+def drawn(run: Run, work: str) -> Figure:
+    figure = Figure(figsize=(8.5, 3.6), layout="constrained")
+    bars, lines = figure.subplots(1, 2)
+    rates = run.figures.get(work, {})
+    names = list(rates)[::-1]
+    bars.barh(names, [run.median(work, name) for name in names], color=list(map(colour_of, names)))
+    bars.set_xscale("log")
+    bars.set_title(f"{WORKS[work].title}, {WORKS[work].unit}", loc="left", fontsize=10)
+    for place, name in enumerate(names):
+        bars.annotate(
+            f" {run.median(work, name):,.0f}",
+            (run.median(work, name), place),
+            va="center",
+            fontsize=8,
+        )
+    bars.margins(x=0.25)
+    for name, percentiles in run.figures.get("trip", {}).items():
+        lines.plot(percentiles, range(1, len(percentiles) + 1), label=name)
+    lines.set_xscale("log")
+    lines.set_title("round trip: % that took at most so many µs", loc="left", fontsize=10)
+    if "trip" in run.figures:
+        lines.legend(fontsize=7)
+    for axes in (bars, lines):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    return figure
+
+
+def colour_of(name: str) -> str:
+    return "#4c72b0" if name[0].islower() else "#b0b0b0"
+
+
+def percentiles(values: list[float]) -> list[float]:
+    return [round(value, 1) for value in statistics.quantiles(values, n=101)]
+
+
+def from_rounds(rounds: list[list[float]]) -> list[float]:
+    """What is kept of the rounds of a server: a value each, or the percentiles of all."""
+    if len(rounds[0]) == 1:
+        return [float(f"{value:.4g}") for (value,) in rounds]
+    return percentiles([value for values in rounds for value in values])
+
+
+def versions_here(versions: dict[str, str | None]) -> dict[str, str]:
+    own: dict[str, Any] = {"Python": platform.python_version()}
+    return own | {name: version for name, version in versions.items() if version}

@@ -1,0 +1,126 @@
+"""The servers that can be measured: our stages, and the peers that are installed here."""
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
+
+import psutil
+
+from stages import STAGES
+from stages.lab.bench import wires
+from stages.lab.bench.wires import Wire
+
+Command = Callable[[int, str], list[str]]
+"""From a port and a folder to the command that starts the server."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server that can be started: how, and which wire it speaks for which purpose."""
+
+    command: Command
+    publish: Wire | None = None
+    jobs: Wire | None = None
+    stored: Wire | None = None
+    version: list[str] = field(default_factory=list)
+
+    def is_here(self) -> bool:
+        return shutil.which(self.command(0, "")[0]) is not None
+
+
+def stage(name: str, *, jobs: bool = False, file: bool = False) -> Kind:
+    beyond = name in {path.partition(".")[2] for path in STAGES if "." in path}
+
+    def command(port: int, folder: str) -> list[str]:
+        module = f"stages.{'beyond.' * beyond}{name}"
+        kept = ["--data", f"{folder}/messages.db"] if file else []
+        return [sys.executable, "-m", module, str(port), "--host", "127.0.0.1", "--quiet", *kept]
+
+    wire = wires.JSON if beyond else wires.LITERAL
+    return Kind(
+        command,
+        publish=wire,
+        jobs=wires.JSON_JOBS if jobs else None,
+        stored=wires.JSON if file else None,
+    )
+
+
+def redis(*settings: str) -> Command:
+    return lambda port, folder: [
+        *("redis-server", "--port", str(port), "--bind", "127.0.0.1"),
+        *("--save", "", "--dir", folder, *settings),
+    ]
+
+
+def nats(port: int, folder: str) -> list[str]:
+    return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
+
+
+SERVERS = {
+    "last_seen": stage("last_seen"),
+    "disconnects": stage("disconnects"),
+    "replies": stage("replies"),
+    "slow_consumers": stage("slow_consumers"),
+    "acks": stage("acks", jobs=True),
+    "durable": stage("durable", jobs=True, file=True),
+    "fast": stage("fast", jobs=True),
+    "fast with a file": stage("fast", jobs=True, file=True),
+    "Redis": Kind(
+        redis("--appendonly", "no"),
+        publish=wires.REDIS,
+        jobs=wires.REDIS_STREAM,
+        version=["redis-server", "--version"],
+    ),
+    "Redis, fsync always": Kind(
+        redis("--appendonly", "yes", "--appendfsync", "always"), stored=wires.REDIS_STREAM
+    ),
+    "NATS": Kind(nats, publish=wires.NATS, version=["nats-server", "--version"]),
+    "NATS JetStream": Kind(nats, stored=wires.JETSTREAM),
+}
+
+
+def version_of(kind: Kind) -> str | None:
+    """What a peer says of its version, as far as it is one."""
+    if not kind.version:
+        return None
+    said = subprocess.run(kind.version, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"\d+\.\d+\.\d+", said)
+    return found[0] if found else None
+
+
+class NotStarted(Exception):
+    """A server does not start; the text says which, and what it printed."""
+
+
+@contextmanager
+def running(name: str) -> Iterator[tuple[int, psutil.Process]]:
+    """A fresh server on a free port, with a folder of its own; its port and process. Raises
+    `NotStarted`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = SERVERS[name].command(port, folder)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                wait_until_listening(name, port, process)
+                yield port, psutil.Process(process.pid)
+            finally:
+                process.kill()
+
+
+def wait_until_listening(name: str, port: int, process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+            return
+    assert process.stdout
+    raise NotStarted(f"{name} does not start: {process.stdout.read()[-300:]}")
