@@ -22,7 +22,7 @@ from stages.connection import Connection
 
 log = logging.getLogger("stages")
 
-BACKLOG = 100
+BACKLOG = 1000
 """How many connections the system may keep waiting for us."""
 
 OPEN_FILES = 10_500
