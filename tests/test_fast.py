@@ -307,10 +307,11 @@ class Noting(fast.Server):
 
 async def test_a_flood_holds_up_the_others_for_one_batch() -> None:
     server = Noting()
-    await served(server, b"x\n" * 5 * fast.LINES, lines(SEND))
-    assert server.turns[:2] == [(1, fast.LINES), (2, 1)]
-    assert max(size for _, size in server.turns) == fast.LINES
-    assert sum(size for client, size in server.turns if client == 1) == 5 * fast.LINES
+    most = server.lines_in_turn
+    await served(server, b"x\n" * 5 * most, lines(SEND))
+    assert server.turns[:2] == [(1, most), (2, 1)]
+    assert max(size for _, size in server.turns) == most
+    assert sum(size for client, size in server.turns if client == 1) == 5 * most
 
 
 # Cutting after line breaks

@@ -48,9 +48,8 @@ with suppress(ImportError):  # faster, and not needed
 
 log = logging.getLogger("stages")
 
-CHUNK, LINES = 2**18, 2000
-"""How many bytes of one client are read at once, and how many of its lines are a batch, which the
-others have to wait for: some milliseconds."""
+CHUNK = 2**18
+"""How many bytes of one client are read at once."""
 
 SUCCESS: Answer = {"success": True}
 
@@ -58,7 +57,8 @@ by_delivery = attrgetter("delivery")
 
 
 class Broker(acks.Broker):
-    """The same rules, for many messages at a time."""
+    """The same rules, for many messages at a time. (Whoever extends `send` has to extend `send_run`
+    in the same way.)"""
 
     def handle_lines(self, client: Client, data: bytes) -> None:
         for kind, some in groupby(self.decode_lines(data), type):
@@ -114,6 +114,9 @@ class Broker(acks.Broker):
                 topic.cache.append(message)
         self.trim(topic)
         self.tell_encoded(recipients, messages)
+        self.answer_run(sends, client)
+
+    def answer_run(self, sends: list[Send], client: Client) -> None:
         answers = [SUCCESS if send.id is UNSET else SUCCESS | {"id": send.id} for send in sends]
         self.tell_encoded([client], answers)
 
@@ -130,6 +133,8 @@ class Server(durable.Server):
     data: str = settings.setting("", "the file that keeps the messages; without it, none does")
 
     broker_class: ClassVar[type[acks.Broker]] = Broker
+    # The others wait for one batch: 2 milliseconds, or 30 if each line has to be refused.
+    lines_in_turn = 2000
 
     async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         lines, ended = WholeLines(), False
@@ -138,7 +143,7 @@ class Server(durable.Server):
                 data = await reader.read(CHUNK)
                 said, quits = before_quit(lines.feed(data))
                 ended = quits or not data
-                for batch in cut(said):
+                for batch in cut(said, self.lines_in_turn):
                     yield batch
                     await asyncio.sleep(0)  # a turn for the others
 
@@ -200,15 +205,15 @@ def before_quit(data: bytes) -> tuple[bytes, bool]:
     return b"\n".join(lines), quits
 
 
-def cut(data: bytes) -> Iterator[bytes]:
-    """Cut lines into batches."""
-    if data.count(b"\n") < LINES:
+def cut(data: bytes, most: int) -> Iterator[bytes]:
+    """Cut lines into batches of at most so many."""
+    if data.count(b"\n") < most:
         if data:
             yield data
         return
     lines = data.split(b"\n")
-    for start in range(0, len(lines), LINES):
-        yield b"\n".join(lines[start : start + LINES])
+    for start in range(0, len(lines), most):
+        yield b"\n".join(lines[start : start + most])
 
 
 if __name__ == "__main__":

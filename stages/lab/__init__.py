@@ -12,6 +12,6 @@ Its folders: the `workbench` (launch, clients, the record of what went over the 
 
 from stages.lab.judging.check import check
 from stages.lab.workbench.background import launch
-from stages.lab.workbench.reading import overview, show
+from stages.lab.workbench.reading import changes, overview, show
 
-__all__ = ["check", "launch", "overview", "show"]
+__all__ = ["changes", "check", "launch", "overview", "show"]

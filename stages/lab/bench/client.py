@@ -11,12 +11,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle, islice
 from typing import Any
 
 from stages.lab.bench import wires
 from stages.lab.bench.wires import STREAM, TOPIC, Wire, resp, text_of
 
-CHUNK, WORKERS = 2**20, 4
+CHUNK, WORKERS, BLOCK = 2**20, 4, 100_000
 
 
 def main() -> None:
@@ -29,29 +30,35 @@ def main() -> None:
 def publish(wire: Wire, port: int, number: int, topics: int) -> Iterator[Any]:
     """Publish to so many topics in turn, as fast as the server takes it. Tells when it began, and
     when the last answer had come."""
-    names = [TOPIC] if topics == 1 else [f"{TOPIC}{n}" for n in range(topics)]
-    if wire is wires.REDIS_STREAM or wire is wires.JSON_JOBS:
-        names = [STREAM]
-    block = [
-        wire.publish(names[n % len(names)], text_of(n)) for n in range(max(topics, 10_000))
-    ] * (1 + number // max(topics, 10_000))
-    data = memoryview(b"".join(block[:number]))
+    jobs = wire in (wires.REDIS_STREAM, wires.JSON_JOBS)
+    names = [STREAM if jobs else TOPIC]
+    if topics > 1:
+        names = [f"{TOPIC}{n}" for n in range(topics)]
+    block = [wire.publish(name, text_of(n)) for n, name in enumerate(islice(cycle(names), BLOCK))]
+    data = b"".join(islice(cycle(block), number))
     connection = wires.connect(port, wire)
     connection.setblocking(False)
+    if topics > 1:  # they are there before the clock starts
+        flood(connection, b"".join(block), BLOCK * wire.answered)
     yield "ready"
-    begin, sent, due = time.perf_counter(), 0, number * wire.answered
+    begin = time.perf_counter()
+    flood(connection, data, number * wire.answered)
+    yield begin, time.perf_counter()
+
+
+def flood(connection: socket.socket, data: bytes, due: int) -> None:
+    """Send all of it, and receive so many line breaks."""
+    view, sent = memoryview(data), 0
     with selectors.DefaultSelector() as selector:
-        both = selectors.EVENT_READ | selectors.EVENT_WRITE
-        selector.register(connection, both)
-        while sent < len(data) or due > 0:
+        selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while sent < len(view) or due > 0:
             for _, events in selector.select():
                 if events & selectors.EVENT_READ:
                     due -= received(connection).count(b"\n")
                 if events & selectors.EVENT_WRITE:
-                    sent += connection.send(data[sent : sent + CHUNK])
-                    if sent == len(data):
+                    sent += connection.send(view[sent : sent + CHUNK])
+                    if sent == len(view):
                         selector.modify(connection, selectors.EVENT_READ)
-    yield begin, time.perf_counter()
 
 
 def received(connection: socket.socket) -> bytes:
@@ -119,7 +126,7 @@ def acks_of_json(data: bytes) -> tuple[bytes, int]:
 
 
 def acks_of_redis(data: bytes) -> tuple[bytes, int]:
-    ids = [found.decode() for found in re.findall(rb"\r\n(\d+-\d+)\r\n", data)]
+    ids = [found.decode() for found in re.findall(rb"(\d+-\d+)\r\n", data)]
     return resp("XACK", STREAM, "workers", *ids) if ids else b"", len(ids)
 
 

@@ -35,13 +35,21 @@ class Kind:
         return shutil.which(self.command(0, "")[0]) is not None
 
 
-def stage(name: str, *, jobs: bool = False, file: bool = False) -> Kind:
+WITHOUT_UVLOOP = """
+import runpy, sys
+sys.modules["uvloop"] = None
+runpy.run_module("{}", run_name="__main__", alter_sys=True)
+"""
+
+
+def stage(name: str, *, jobs: bool = False, file: bool = False, uvloop: bool = True) -> Kind:
     beyond = name in {path.partition(".")[2] for path in STAGES if "." in path}
 
     def command(port: int, folder: str) -> list[str]:
         module = f"stages.{'beyond.' * beyond}{name}"
         kept = ["--data", f"{folder}/messages.db"] if file else []
-        return [sys.executable, "-m", module, str(port), "--host", "127.0.0.1", "--quiet", *kept]
+        start = ["-m", module] if uvloop else ["-c", WITHOUT_UVLOOP.format(module)]
+        return [sys.executable, *start, str(port), "--host", "127.0.0.1", "--quiet", *kept]
 
     wire = wires.JSON if beyond else wires.LITERAL
     return Kind(
@@ -71,6 +79,7 @@ SERVERS = {
     "acks": stage("acks", jobs=True),
     "durable": stage("durable", jobs=True, file=True),
     "fast": stage("fast", jobs=True),
+    "fast on asyncio's loop": stage("fast", jobs=True, uvloop=False),
     "fast with a file": stage("fast", jobs=True, file=True),
     "Redis": Kind(
         redis("--appendonly", "no"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages import STAGES, serve
-from stages.beyond import acks, broker, durable, replies, slow_consumers
+from stages.beyond import acks, broker, durable, fast, replies, slow_consumers
 from stages.lab.judging.exercises import EXERCISES, Claim
 from stages.lab.judging.exercises_beyond import BEYOND
 from stages.lab.workbench.background import launch
@@ -56,7 +56,8 @@ def with_broker(mine: type[Any], exercise: str | None) -> type[serve.Handler]:
         "once": durable.Server,
         "at_most_three": slow_consumers.Server,
     }
-    stage = acks.Server if issubclass(mine, acks.Broker) else replies.Server
+    brokers = {fast.Broker: fast.Server, acks.Broker: acks.Server, broker.Broker: replies.Server}
+    stage = next(server for kind, server in brokers.items() if issubclass(mine, kind))
     server: Any = type("Server", (stages.get(exercise or "", stage),), {"broker_class": mine})
     return server  # type: ignore[no-any-return]
 

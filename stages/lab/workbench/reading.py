@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from difflib import unified_diff
 from typing import Any
 
 
@@ -24,6 +25,13 @@ def show(*things: Any) -> Text:
     anything else."""
     source = "\n\n".join(map(source_of, things))
     return Text(f"```python\n{source}\n```", source)
+
+
+def changes(before: Any, after: Any) -> Text:
+    """What differs between two methods or functions, line by line: `-` is gone, `+` is new."""
+    old, new = source_of(before).splitlines(), source_of(after).splitlines()
+    plain = "\n".join(list(unified_diff(old, new, n=99, lineterm=""))[3:])
+    return Text(f"```diff\n{plain}\n```", plain)
 
 
 def source_of(thing: Any) -> str:
