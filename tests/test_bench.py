@@ -38,6 +38,7 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         *(("last_seen", work) for work in ("1", "trip")),
         *(("fast with a file", work) for work in WORKS),
     ],
+    ids=lambda name: f"'{name}'",
 )
 def test_each_work_is_measured(server: str, work: str) -> None:
     wire = wire_for(server, work)

@@ -10,7 +10,7 @@ from stages import basic, caching, delivery, disconnects, last_seen, wire
 from stages.beyond import acks
 from stages.beyond.commands import Unsubscribe
 from stages.beyond.topic import Client
-from stages.lab import check, launch, overview, show
+from stages.lab import changes, check, launch, overview, show
 from stages.lab.workbench import lab
 from stages.lab.workbench.lab import Lab
 
@@ -202,6 +202,15 @@ async def test_the_svg_has_no_ids_and_whole_numbers_only() -> None:
         assert "id" not in element.attrib
         for name in {"x", "y", "x1", "x2", "y1", "y2", "width", "height"} & set(element.attrib):
             assert element.attrib[name].isdigit()
+
+
+def test_changes_are_told_line_by_line_and_coloured_where_they_are_displayed() -> None:
+    diff = changes(basic.Server.recipients, delivery.Server.recipients)
+    assert str(diff).startswith(" def recipients(self, command: wire.Command)")
+    signs = {line[:1] for line in str(diff).splitlines()}
+    assert signs == {" ", "+", "-"}
+    (shown,) = diff._repr_mimebundle_().values()
+    assert shown.count("\033[31m-") == sum(line.startswith("-") for line in str(diff).splitlines())
 
 
 def test_show_gives_the_source() -> None:

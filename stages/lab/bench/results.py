@@ -79,7 +79,7 @@ class Run:
 
 
 def drawn(run: Run, work: str) -> Figure:
-    figure = Figure(figsize=(8.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     rates = run.figures.get(work, {})
     names = list(rates)[::-1]
@@ -99,7 +99,8 @@ def drawn(run: Run, work: str) -> Figure:
     lines.set_xscale("log")
     lines.set_title("round trip: % that took at most so many µs", loc="left", fontsize=10)
     if "trip" in run.figures:
-        lines.legend(fontsize=7)
+        lines.set_xlim(left=lines.get_xlim()[0] / 5)  # room for the legend
+        lines.legend(fontsize=7, loc="upper left", frameon=False)
     for axes in (bars, lines):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)

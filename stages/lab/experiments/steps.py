@@ -260,7 +260,7 @@ class Steps:
 
     def picture(self) -> Image:
         """Where a message's time goes in `acks`, and what is left of it step by step."""
-        figure = Figure(figsize=(8.5, 3), layout="constrained")
+        figure = Figure(figsize=(8.4, 3), layout="constrained")
         parts, steps = figure.subplots(1, 2)
         parts.barh(list(self.profile)[::-1], list(self.profile.values())[::-1], color="#4c72b0")
         parts.set_title("a message in acks, µs", loc="left", fontsize=10)

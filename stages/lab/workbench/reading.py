@@ -1,6 +1,7 @@
 """Read the stages without leaving the notebook: their source, and who defines what."""
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
@@ -27,11 +28,30 @@ def show(*things: Any) -> Text:
     return Text(f"```python\n{source}\n```", source)
 
 
-def changes(before: Any, after: Any) -> Text:
+class Changes:
+    """A unified diff, coloured where that can be displayed."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = [line.rstrip() for line in lines]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        coloured = [
+            f"{COLOURS[line[:1]]}{line}\033[0m" if line[:1] in COLOURS else line
+            for line in self.lines
+        ]
+        return {"text/plain": "\n".join(coloured)}
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+COLOURS = {"-": "\033[31m", "+": "\033[32m"}
+
+
+def changes(before: Any, after: Any) -> Changes:
     """What differs between two methods or functions, line by line: `-` is gone, `+` is new."""
     old, new = source_of(before).splitlines(), source_of(after).splitlines()
-    plain = "\n".join(list(unified_diff(old, new, n=99, lineterm=""))[3:])
-    return Text(f"```diff\n{plain}\n```", plain)
+    return Changes(list(unified_diff(old, new, n=99, lineterm=""))[3:])
 
 
 def source_of(thing: Any) -> str:
