@@ -12,7 +12,7 @@ from stages.beyond import commands
 from stages.beyond.broker import Batch
 from stages.lab.bench import servers, wires
 from stages.lab.bench.client import acks_of_json, acks_of_redis
-from stages.lab.bench.results import RECORDED, Run, from_rounds
+from stages.lab.bench.results import RECORDED, Run, drawn, from_rounds
 from stages.lab.bench.works import WORKS, wire_for
 from stages.lab.experiments import steps
 
@@ -119,6 +119,13 @@ def test_the_recorded_figures_are_of_works_and_servers_that_there_are() -> None:
     assert set(run.figures) <= set(WORKS)
     assert {name for of in run.figures.values() for name in of} <= set(servers.SERVERS)
     assert set(steps.recorded().costs) == {*steps.STEPS, *steps.WRONG_TURNS, steps.NO_COLLECTOR}
+
+
+def test_the_readers_own_run_is_drawn_beside_the_recorded_one() -> None:
+    recorded = Run(1, {}, figures={"1": {"fast": [2.0], "Redis": [3.0]}})
+    own = Run(1, {}, figures={"1": {"fast": [2.0]}})
+    bars = [drawn(recorded, "1", beside).axes[0].patches for beside in (None, own)]
+    assert [len(each) for each in bars] == [2, 3]
 
 
 def test_a_file_that_holds_no_run_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.lab.bench.results import Run, from_rounds, versions_here
+from stages.lab.bench.results import OWN, Run, from_rounds, versions_here
 from stages.lab.bench.servers import SERVERS, NotStarted, version_of
 from stages.lab.bench.works import WORKS, wire_for
 from stages.settings import Parser
@@ -30,7 +30,13 @@ def parser() -> Parser:
     parser.add_argument("--works", nargs="+", default=["1", "trip"], help=", ".join(WORKS))
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--base", default="Redis", help="what others are compared with")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the figures")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        default=OWN,
+        help="where to keep the figures, for lesson 10 (default: %(default)s)",
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a PNG")
     return parser
 
@@ -87,8 +93,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     print(made.table(chosen.base))
-    if chosen.save:
-        made.save(chosen.save)
+    made.save(chosen.save)
     if chosen.picture:
         chosen.picture.write_bytes(made.picture(chosen.works[0]).data)
 

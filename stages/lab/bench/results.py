@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 from IPython.display import Image
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.lab.bench.works import WORKS
@@ -20,6 +21,9 @@ Figures = dict[str, dict[str, list[float]]]
 
 RECORDED = Path(__file__).with_name("recorded.json")
 """The run that the notebook shows where none is made."""
+
+OWN = Path(__file__).parents[3] / ".bench.json"
+"""Where the reader's own run is kept, in the project's checkout."""
 
 
 @dataclass
@@ -74,25 +78,21 @@ class Run:
 
     def picture(self, work: str = "1") -> Image:
         """The rates of one work as bars on a logarithmic scale, and the latencies as a
-        distribution."""
-        return as_image(drawn(self, work))
+        distribution. Beside the recorded run, the reader's own, if there is one."""
+        beside = Run.load(OWN) if self == Run.load() and OWN.exists() else None
+        return as_image(drawn(self, work, beside))
 
 
-def drawn(run: Run, work: str) -> Figure:
+def drawn(run: Run, work: str, beside: Run | None = None) -> Figure:
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     bars, lines = figure.subplots(1, 2)
-    rates = run.figures.get(work, {})
-    names = list(rates)[::-1]
-    bars.barh(names, [run.median(work, name) for name in names], color=list(map(colour_of, names)))
-    bars.set_xscale("log")
+    names = list(run.figures.get(work, {}))[::-1]
+    draw_bars(bars, run, work, names)
     bars.set_title(f"{WORKS[work].title}, {WORKS[work].unit}", loc="left", fontsize=10)
-    for place, name in enumerate(names):
-        bars.annotate(
-            f" {run.median(work, name):,.0f}",
-            (run.median(work, name), place),
-            va="center",
-            fontsize=8,
-        )
+    if beside:
+        draw_bars(bars, beside, work, names, thin=True)
+        bars.set_xlabel("wide: recorded; thin: your own run", fontsize=8)
+    bars.set_xscale("log")
     bars.margins(x=0.25)
     for name, percentiles in run.figures.get("trip", {}).items():
         lines.plot(percentiles, range(1, len(percentiles) + 1), label=name)
@@ -105,6 +105,18 @@ def drawn(run: Run, work: str) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     return figure
+
+
+def draw_bars(bars: Axes, run: Run, work: str, names: list[str], *, thin: bool = False) -> None:
+    """A bar for each server that was measured, at its place among `names`."""
+    for place, name in enumerate(names):
+        if name in run.figures.get(work, {}):
+            rate = run.median(work, name)
+            colour = "#dd8452" if thin else colour_of(name)
+            bars.barh(place, rate, height=0.25 if thin else 0.8, color=colour)
+            if not thin:
+                bars.annotate(f" {rate:,.0f}", (rate, place), va="center", fontsize=8)
+    bars.set_yticks(range(len(names)), names)
 
 
 def colour_of(name: str) -> str:
