@@ -436,3 +436,19 @@ def test_a_pool_draws_among_its_clients_only() -> None:
     rng = random.Random(42)
     assert {pool.draw(rng) for _ in range(100)} == set(pool.clients) == {1, 3, 4}
     assert (2 in pool, 4 in pool, len(pool)) == (False, True, 3)
+
+
+def test_replays_share_one_copy_of_what_is_cached_wherever_they_begin() -> None:
+    bench = Bench(cache_length=100)
+    for number in range(5):
+        bench.say(BOSS, "send", topic="news", msg=str(number), delivery="all")
+    asked = [{"command": "subscribe", "topic": "news", "last_seen": seen} for seen in (0, 3, 4)]
+    data = b"\n".join(json.dumps(each).encode() for each in asked)
+    ((_, first), (_, second)) = [
+        (clients, what)
+        for clients, what in bench.broker.carry_out(Batch(0, [(ALICE, data)]))[1]
+        if isinstance(what, stages.beyond.topic.Tail)
+    ]
+    assert [message.index for message in first] == [1, 2, 3, 4]
+    assert ([message.index for message in second], len(second), second[0].index) == ([4], 1, 4)
+    assert first.messages is second.messages

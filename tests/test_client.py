@@ -83,6 +83,32 @@ async def test_a_pipeline_waits_for_its_answers_at_the_end_and_raises_the_first_
         assert bob.answers == {}
 
 
+async def test_nothing_is_kept_for_answers_that_nobody_waits_for() -> None:
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(listen, "127.0.0.1", 0) as deaf,
+        await connected_to(deaf) as client,
+    ):
+        with pytest.raises(TypeError):
+            await client.send("foo", b"no JSON")
+        assert client.answers == {}
+        for asking in (client.send("foo", "x"), pipelined(client)):
+            task = asyncio.create_task(asking)
+            while not client.answers:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert client.answers == {}
+
+
+async def pipelined(client: Client) -> None:
+    async with client.pipeline() as pipeline:
+        await pipeline.send("foo", "x")
+
+
 async def test_a_pipeline_reads_what_it_is_sent_meanwhile() -> None:
     """Else a server that waits for us to read would no longer read what we send."""
     async with (

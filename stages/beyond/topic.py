@@ -69,6 +69,23 @@ class MessagesPiece(Struct, tag="messages", array_like=True):
     messages: list[Message]
 
 
+class Tail(Sequence[Message]):
+    """The messages of a list from `start` on, without a copy of them."""
+
+    def __init__(self, messages: list[Message], start: int) -> None:
+        self.messages = messages
+        self.start = start
+
+    def __len__(self) -> int:
+        return len(self.messages) - self.start
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.messages[self.start :][place]
+
+    def __iter__(self) -> Iterator[Message]:
+        return islice(self.messages, self.start, None)
+
+
 class Topic:
     """What the broker knows of a topic."""
 
@@ -77,18 +94,19 @@ class Topic:
         self.next_index = 0
         self.subscribers = Pool()
         self.cache: deque[Message] = deque()  # for all
-        self.replayed: tuple[Any, list[Message]] = None, []  # the last replay, and what was asked
+        # The cache as the last replay found it, and by what to see that it still is like this.
+        self.replayed: tuple[Any, list[Message]] = None, []
         self.waiting: SortedDict[int, Message] = SortedDict()  # for one, by index
         self.evicted = 0  # how many messages the cache has lost
         self.last_evicted = -1
 
-    def cached_after(self, index: int) -> list[Message]:
-        """The cached messages with a bigger index. Many may ask for the same, and share it."""
-        asked = index, len(self.cache), self.cache[-1].index if self.cache else -1
-        if self.replayed[0] != asked:
-            start = bisect_right(self.cache, index, key=by_index)
-            self.replayed = asked, list(islice(self.cache, start, None))
-        return self.replayed[1]
+    def cached_after(self, index: int) -> Sequence[Message]:
+        """The cached messages with a bigger index. Many may ask, and share one copy."""
+        found = len(self.cache), self.cache[-1].index if self.cache else -1
+        if self.replayed[0] != found:
+            self.replayed = found, list(self.cache)
+        messages = self.replayed[1]
+        return Tail(messages, bisect_right(messages, index, key=by_index))
 
     def pieces(self) -> Iterator[Any]:
         """A copy of the topic as it is now, to be taken in pieces: all is copied at once, but only

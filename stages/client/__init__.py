@@ -97,29 +97,30 @@ class Client(Verbs):
             await self.write(command)
             return {}
         number = self.say(command)
-        await self.connection.drained()
-        answer = await self.answer_to(number)
+        try:
+            await self.connection.drained()
+            answer = await self.answer_to(number)
+        finally:
+            self.forget(number)
         if not answer["success"]:
             raise rejection(answer)
         return answer
 
     def say(self, command: wire.Command) -> int:
-        """Send a command; returns the number of its answer, which you must ask for, or forget."""
+        """Send a command; returns the number of its answer, which you must forget in the end."""
         number = next(self.numbers)
+        line = self.encode({**command, "id": number})  # which may raise
         self.answers[number] = None
-        self.connection.write(self.encode({**command, "id": number}))
+        self.connection.write(line)
         return number
 
     async def answer_to(self, number: int) -> Line:
-        try:
-            while not (answer := self.answers[number]):
-                await self.read(lambda: not self.answers[number])
-        finally:
-            self.forget(number)
+        while not (answer := self.answers[number]):
+            await self.read(lambda: not self.answers[number])
         return {field: value for field, value in answer.items() if field != "id"}
 
     def forget(self, number: int) -> None:
-        """Nobody will ask for this answer."""
+        """Nobody asks for this answer, or asks again."""
         del self.answers[number]
 
     def pipeline(self) -> Pipeline:

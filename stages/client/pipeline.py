@@ -54,7 +54,8 @@ class Pipeline(Verbs):
         """Wait until at most `rest` commands are without an answer. (And read meanwhile: a server
         whose answers nobody reads would stop reading our commands.)"""
         while len(self.unanswered) > rest:
-            answer = await self.client.answer_to(self.unanswered.popleft())
+            answer = await self.client.answer_to(self.unanswered[0])
+            self.client.forget(self.unanswered.popleft())
             if not answer["success"] and not self.refused:
                 self.refused = rejection(answer)
 
@@ -62,9 +63,11 @@ class Pipeline(Verbs):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
-        if kind is None:
-            await self.wait(0)
-            if self.refused:
-                raise self.refused
-        for number in self.unanswered:  # nobody will ask for these
-            self.client.forget(number)
+        try:
+            if kind is None:
+                await self.wait(0)
+        finally:
+            for number in self.unanswered:
+                self.client.forget(number)
+        if kind is None and self.refused:
+            raise self.refused
