@@ -22,7 +22,7 @@ from test_command_line import ROOT, started
 from test_simulation import state_of
 from test_target import judged
 
-from stages.beyond import acks, commands, durable, fast
+from stages.beyond import acks, commands, durable, fast, whole_lines
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
@@ -322,13 +322,13 @@ def test_cutting_anywhere_gives_the_same_lines(pieces: list[bytes], rng: random.
     stream = b"".join(pieces)
     cuts = sorted(rng.randint(0, len(stream)) for _ in range(5))
     parts = [stream[i:j] for i, j in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    whole = fast.WholeLines()
+    whole = whole_lines.WholeLines()
     got = [whole.feed(part) for part in [*filter(None, parts), b""]]
     assert without_blanks(b"\n".join(got)) == without_blanks(stream)
 
 
 def test_of_a_line_that_is_too_long_only_the_beginning_is_kept() -> None:
-    whole = fast.WholeLines()
+    whole = whole_lines.WholeLines()
     for _ in range(50):
         assert whole.feed(b"x" * 2**16) == b""
     assert len(whole.rest) == commands.LIMIT + 1

@@ -15,7 +15,6 @@ Source: batching, as in Redis' pipelines, Kafka's record batches, LMAX and NATS'
 """
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
@@ -40,13 +39,11 @@ from stages.beyond.commands import (
     Send,
 )
 from stages.beyond.topic import Client
-from stages.connection import log_received, until_quit
+from stages.beyond.whole_lines import WholeLines, before_quit, cut
 
 new_event_loop: serve.LoopFactory = asyncio.new_event_loop
 with suppress(ImportError):  # faster, and not needed
     from uvloop import new_event_loop
-
-log = logging.getLogger("stages")
 
 CHUNK = 2**17
 """How many bytes of one client are read at once."""
@@ -174,46 +171,6 @@ class Server(durable.Server):
 
     def tick(self) -> None:
         self.keeper.tick()
-
-
-class WholeLines:
-    """Cuts what a client sends after its last line break, and nowhere else. Of a line longer than
-    `LIMIT` only the beginning is kept, itself too long to be accepted."""
-
-    def __init__(self) -> None:
-        self.rest = bytearray()
-
-    def feed(self, data: bytes) -> bytes:
-        """The lines that end in `data`, without the last line break; b"" ends the last line."""
-        end = data.rfind(b"\n") if data else 0
-        if end < 0:
-            self.rest += data
-            del self.rest[LIMIT + 1 :]
-            return b""
-        lines = b"".join((self.rest, memoryview(data)[:end]))
-        self.rest = bytearray(data[end + 1 :])
-        return lines
-
-
-def before_quit(data: bytes) -> tuple[bytes, bool]:
-    """The lines before `quit`, and whether there is one."""
-    if log.isEnabledFor(logging.INFO):
-        log_received(data.split(b"\n"))
-    if b"q" not in data or b"quit" not in data:  # to look for one byte costs next to nothing
-        return data, False
-    lines, quits = until_quit(data.split(b"\n"))
-    return b"\n".join(lines), quits
-
-
-def cut(data: bytes, most: int) -> Iterator[bytes]:
-    """Cut lines into batches of at most so many."""
-    if data.count(b"\n") < most:
-        if data:
-            yield data
-        return
-    lines = data.split(b"\n")
-    for start in range(0, len(lines), most):
-        yield b"\n".join(lines[start : start + most])
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ async def once(lab: Lab) -> Claims:
 
 
 async def turns(lab: Lab) -> Claims:
-    """A client that is alone may have 2000 lines in a batch; as soon as there is another, 100."""
+    """A client that is alone may have 1000 lines in a batch; as soon as there is another, 100."""
     server: Any = lab.server
     sizes: list[int] = []
     handle_lines = server.broker.handle_lines
@@ -178,11 +178,11 @@ async def turns(lab: Lab) -> Claims:
         await alice.settle()
         return max(sizes)
 
-    yield Claim("alone, a client has large batches", True, 100 < await largest() <= 2000)
+    yield Claim("alone, a client has large batches", True, 100 < await largest() <= 1000)
     bob = await lab.connect("bob")
     yield Claim("with another one there, 100 lines", 100, await largest())
     await bob.drop()
-    yield Claim("and large ones when that is gone", True, 100 < await largest() <= 2000)
+    yield Claim("and large ones when that is gone", True, 100 < await largest() <= 1000)
 
 
 async def one_answer(lab: Lab) -> Claims:
