@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         """Add a flag for each setting of a stage."""
         for field in settings_of(stage):
             kind = int if field.default is None else type(field.default)
-            default = "" if field.default is None else f" (default: {field.default})"
+            default = "" if field.default in (None, "") else f" (default: {field.default})"
             self.add_argument(
                 f"--{field.name.replace('_', '-')}",
                 type=kind,

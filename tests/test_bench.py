@@ -75,6 +75,7 @@ def test_what_is_not_installed_is_named_and_left_out(tmp_path: Path) -> None:
     [
         (["slow"], "expected one of last_seen, "),
         (["fast", "--works", "2"], "expected one of 1, 10, "),
+        (["fast", "--save", "no/such/file"], "there is no folder "),
         (["fast", "--rounds", "0"], "rounds must be at least 1: got 0"),
         (["last_seen", "--works", "jobs"], "none of these servers can do any of these works"),
     ],

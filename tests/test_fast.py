@@ -25,6 +25,7 @@ from test_target import judged
 from stages.beyond import acks, commands, durable, fast, whole_lines
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
+from stages.lab.experiments.steps import Deaf
 
 SEND = {"command": "send", "topic": "news", "msg": "x", "delivery": "all"}
 
@@ -76,26 +77,15 @@ async def test_it_goes_on_with_a_file_of_durable_and_durable_with_its(
     assert kept.next_index == 4
 
 
-class FakeWriter:
-    """A writer that takes all, and counts how often."""
+class FakeWriter(Deaf):
+    """A writer that counts how often it is written to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written: list[bytes] = []
-        self.transport: Any = self
 
     def write(self, data: bytes) -> None:
         self.written += [data] if data else []
-
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int) -> None: ...
-    async def drain(self) -> None: ...
 
 
 # Whole batches mean what single lines do
@@ -343,6 +333,16 @@ async def test_what_comes_after_quit_is_not_heard() -> None:
     (writer,) = await served(server, lines(SEND | {"msg": "do not quit"}, SEND) + b"\n")
     assert server.turns[1:] == [(2, 2)]
     assert b"".join(writer.written).count(b"true") == 2
+
+
+def test_the_program_runs_on_uvloop_if_it_is_installed() -> None:
+    pytest.importorskip("uvloop")
+    code = (
+        "import runpy, stages.serve; stages.serve.main = lambda *said: print(said[1].__module__);"
+        "runpy.run_module('stages.beyond.fast', run_name='__main__')"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert asked.stdout == "uvloop\n"
 
 
 def test_it_works_without_uvloop() -> None:

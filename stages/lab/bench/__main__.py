@@ -79,6 +79,9 @@ def main() -> None:
             arguments.error(f"expected one of {', '.join(known)}: got {name!r}")
     if chosen.rounds < 1:
         arguments.error(f"rounds must be at least 1: got {chosen.rounds}")
+    for path in filter(None, (chosen.save, chosen.picture)):
+        if not path.absolute().parent.is_dir():  # said before, and not after, all is measured
+            arguments.error(f"there is no folder {path.absolute().parent}")
     asked = chosen.servers or list(SERVERS)
     here = [name for name in asked if SERVERS[name].is_here()]
     if missing := [name for name in asked if name not in here]:

@@ -89,7 +89,7 @@ def drawn(run: Run, work: str, beside: Run | None = None) -> Figure:
     names = list(run.figures.get(work, {}))[::-1]
     draw_bars(bars, run, work, names)
     bars.set_title(f"{WORKS[work].title}, {WORKS[work].unit}", loc="left", fontsize=10)
-    if beside:
+    if beside and work in beside.figures:
         draw_bars(bars, beside, work, names, thin=True)
         bars.set_xlabel("wide: recorded; thin: your own run", fontsize=8)
     bars.set_xscale("log")

@@ -31,6 +31,11 @@ class Kind:
     stored: Wire | None = None
     version: list[str] = field(default_factory=list)
 
+    @property
+    def answered(self) -> Wire | None:
+        """The wire to publish on, if it answers."""
+        return self.publish if self.publish and self.publish.answered else None
+
     def is_here(self) -> bool:
         return shutil.which(self.command(0, "")[0]) is not None
 

@@ -51,7 +51,7 @@ COLOURS = {"-": "\033[31m", "+": "\033[32m"}
 def changes(before: Any, after: Any) -> Changes:
     """What differs between two methods or functions, line by line: `-` is gone, `+` is new."""
     old, new = source_of(before).splitlines(), source_of(after).splitlines()
-    return Changes(list(unified_diff(old, new, n=99, lineterm=""))[3:])
+    return Changes([*list(unified_diff(old, new, n=99, lineterm=""))[3:], ""])
 
 
 def source_of(thing: Any) -> str:
