@@ -11,10 +11,13 @@ import json
 import logging
 import signal
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from stages import settings, wire
@@ -28,16 +31,21 @@ BACKLOG = 1000
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
+OURS_OR_PYTHONS = (str(Path(__file__).parent), *set(sysconfig.get_paths().values()), "<frozen")
+"""Where the code of the stages, of Python and of its packages lies."""
+
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Handler(Protocol):
-    """What can be served: any stage's `Server`. If it is an async context manager, it is entered
-    while it is being served."""
+    """What can be served: any stage's `Server`, or a class of your own with this one method. If it
+    is an async context manager, it is entered while it is being served."""
 
     async def handle_client(self, reader: asyncio.StreamReader, client: Any, /) -> None:
-        """Serve one client, a `Connection`, until it leaves."""
+        """Serve one client until it leaves: read what it says from `reader`, answer with
+        `client.write(bytes)`, and return at `quit` or at the end of file. The connection, a
+        `Connection`, is closed then, or if this raises."""
 
 
 @asynccontextmanager
@@ -87,14 +95,27 @@ async def serve_client(server: Handler, reader: asyncio.StreamReader, client: Co
     try:
         await server.handle_client(reader, client)
     except Exception as fault:  # a bug in a stage: tell this client, and go on serving the others
-        where = traceback.extract_tb(fault.__traceback__)[-1]
-        log.error("Failed: %r in %s, %s:%s", fault, where.name, where.filename, where.lineno)
-        reply = {"error": f"the server failed: {fault!r} in {where.name}, line {where.lineno}"}
+        log.error("Failed: %s", described(fault), extra={"fault": described(fault)})
+        reply = {"error": f"the server failed: {described(fault)}"}
         # JSON of texts is a Python literal, too: any client can read it
         client.write(f"{json.dumps(reply)}\n".encode())
     finally:
         await client.close()
         log.info("Client disconnected...")
+
+
+def described(fault: BaseException) -> str:
+    """An exception and where it was raised, for the author of a class that extends a stage: the
+    last line of that class that ran, as in "KeyError: 'x' in Mine.news, line 4"."""
+    frame, line = (learners_frames(fault) or list(traceback.walk_tb(fault.__traceback__)))[-1]
+    name = frame.f_code.co_qualname.rpartition("<locals>.")[2]
+    return f"{type(fault).__name__}: {fault} in {name}, line {line}"
+
+
+def learners_frames(fault: BaseException) -> list[tuple[FrameType, int]]:
+    """The frames, and their lines, that are neither ours nor Python's."""
+    frames = traceback.walk_tb(fault.__traceback__)
+    return [each for each in frames if not each[0].f_code.co_filename.startswith(OURS_OR_PYTHONS)]
 
 
 class CannotServe(Exception):

@@ -24,6 +24,9 @@ Message = dict[str, Any]
 number = itertools.count()
 
 
+FRESH_TOPIC = r"topic-\d+-[0-9a-f]{8}"
+
+
 def fresh_topic() -> str:
     """A topic that no other test uses, also not on a server that is tested twice."""
     return f"topic-{next(number)}-{uuid.uuid4().hex[:8]}"
@@ -33,11 +36,14 @@ class NoAnswer(AssertionError):
     """The server did not do in time what it must always do."""
 
 
-async def patiently(event: Awaitable[T], what: str) -> T:
+async def patiently(event: Awaitable[T], what: str, commands: int = 0) -> T:
+    """Wait for the server, which may take a second more for every ten commands that it still has to
+    carry out."""
+    patience = TIMEOUT + commands // 10
     try:
-        return await asyncio.wait_for(event, TIMEOUT)
+        return await asyncio.wait_for(event, patience)
     except TimeoutError:
-        raise NoAnswer(f"expected {what}, but nothing came for {TIMEOUT:g} seconds") from None
+        raise NoAnswer(f"expected {what}, but nothing came for {patience:g} seconds") from None
     except OSError as problem:
         raise AssertionError(f"expected {what}, but the connection broke: {problem}") from None
 
@@ -69,6 +75,7 @@ class Peer:
         self.answers: list[Message] = []
         self.private = fresh_topic()
         self.inbox: list[Message] = []
+        self.said = 0  # commands since the last mark
         self.note("connect", "connects")
 
     @classmethod
@@ -100,6 +107,7 @@ class Peer:
 
     def write_command(self, **fields: Any) -> None:
         self.note(*command_text(str(fields)))
+        self.said += 1
         self.writer.write(self.line(**fields))
 
     async def write(self, data: bytes, piece: int = 2**20) -> None:
@@ -140,6 +148,7 @@ class Peer:
             "topic"
         ) != self.private:
             self.sort(message)
+        self.said = 0
 
     def sort(self, message: Message) -> None:
         """Put an answer with the answers, and all else into the inbox, save our own marks."""
@@ -150,7 +159,7 @@ class Peer:
 
     async def receive(self) -> Message:
         """The next line from the server."""
-        line = await patiently(self.reader.readline(), "a line")
+        line = await patiently(self.reader.readline(), "a line", self.said)
         assert line.endswith(b"\n"), (
             f"expected a line, but the server closed the connection after {line!r}"
         )

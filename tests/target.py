@@ -10,6 +10,8 @@ As a program, it serves the class that its argument names, so that each test can
 import asyncio
 import importlib
 import importlib.util
+import inspect
+import logging
 import os
 import socket
 import subprocess
@@ -29,8 +31,42 @@ START = 10
 """Seconds that a server may take to start."""
 
 
+FAULTS = "faults.txt"
+"""In the folder of a test: with what the server failed, a line each."""
+
+
 class Unusable(Exception):
     """There is no such server; the text says what was expected."""
+
+
+@contextmanager
+def faults_kept(folder: str) -> Iterator[None]:
+    """Meanwhile, keep with what a server of this process fails, and where."""
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if fault := getattr(record, "fault", None):
+                with open(os.path.join(folder, FAULTS), "a", encoding="utf-8") as file:
+                    print(fault, file=file)
+
+    log, keeper = logging.getLogger("stages"), Keeper()
+    log.addHandler(keeper)
+    try:
+        yield
+    finally:
+        log.removeHandler(keeper)
+
+
+def why_unusable(server: object) -> str | None:
+    """What a class lacks to be a server, if it does."""
+    if not isinstance(server, type):
+        return f"{server!r} is no class: expected one, and not what it makes"
+    if not inspect.iscoroutinefunction(getattr(server, "handle_client", None)):
+        return (
+            f"the class {server.__name__} is no server: "
+            "expected a method `async def handle_client(self, reader, client)`"
+        )
+    return None
 
 
 def load(name: str) -> Any:
@@ -49,9 +85,12 @@ def load(name: str) -> Any:
         else:
             sys.path.insert(0, "")
             module = importlib.import_module(path)
-        return getattr(module, attribute)
+        server = getattr(module, attribute)
     except Exception as problem:
         raise Unusable(f"cannot load {name}: {problem!r}") from None
+    if lacks := why_unusable(server):
+        raise Unusable(f"cannot use {name}: {lacks}")
+    return server
 
 
 def address_of(target: str | type[serve.Handler]) -> Address | None:
@@ -69,9 +108,12 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
             Background,
         )  # not at the top: the program, which starts often, goes without
 
-        background = Background(target(**trial_settings(target, folder)))
-        yield HOST, background.port
-        background.stop()
+        with faults_kept(folder):
+            background = Background(target(**trial_settings(target, folder)))
+            try:
+                yield HOST, background.port
+            finally:
+                background.stop()
         return
     if address := address_of(target):
         try:
@@ -111,7 +153,8 @@ def main() -> None:
     out, sys.stdout = sys.stdout, open(os.devnull, "w")  # noqa: SIM115
     try:
         server = load(sys.argv[1])
-        asyncio.run(serve_until_killed(server(**trial_settings(server, sys.argv[2])), out))
+        with faults_kept(sys.argv[2]):
+            asyncio.run(serve_until_killed(server(**trial_settings(server, sys.argv[2])), out))
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:

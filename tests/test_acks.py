@@ -92,7 +92,7 @@ async def test_work_goes_to_who_has_room(connect: Connect) -> None:
 
 async def test_only_what_one_holds_can_be_acknowledged(connect: Connect) -> None:
     """Refuse to acknowledge another's message, one twice, or one that never was, and change
-    nothing."""
+    nothing; the refusal's `detail` names the index."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic, ack=True)
     await boss.send(topic, "a", "b", delivery="one")

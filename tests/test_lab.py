@@ -10,7 +10,7 @@ from stages import basic, caching, delivery, disconnects, last_seen, wire
 from stages.beyond import acks
 from stages.beyond.commands import Unsubscribe
 from stages.beyond.topic import Client
-from stages.lab import changes, check, launch, overview, show
+from stages.lab import changes, launch, overview, show
 from stages.lab.workbench import lab
 from stages.lab.workbench.lab import Lab
 
@@ -25,18 +25,18 @@ async def test_after_each_call_everything_it_caused_has_arrived_everywhere() -> 
             assert [client.messages[-1]["msg"] for client in clients] == [number] * 3
 
 
-async def test_receive_gives_one_message_and_received_all_so_far() -> None:
+async def test_next_message_and_all_messages() -> None:
     with launch(basic.Server()) as lab:
         alice = await lab.connect("alice")
         await alice.subscribe("foo")
         for number in range(3):
             await alice.send("foo", number)
-        assert (await alice.receive())["msg"] == 0
-        assert [message["msg"] for message in await alice.received()] == [0, 1, 2]
+        assert (await alice.next_message())["msg"] == 0
+        assert [message["msg"] for message in await alice.all_messages()] == [0, 1, 2]
         with pytest.raises(
             TimeoutError, match="alice has waited 2 seconds for a message: none came"
         ):
-            await alice.receive()
+            await alice.next_message()
 
 
 async def test_raw_gives_the_answer_to_whatever_is_typed() -> None:
@@ -50,7 +50,7 @@ async def test_raw_gives_the_answer_to_whatever_is_typed() -> None:
             await alice.raw("hello")
 
 
-@pytest.mark.parametrize("how", ["close", "drop"])
+@pytest.mark.parametrize("how", ["leave", "break_off"])
 async def test_after_leaving_the_server_has_noticed(how: str) -> None:
     server = disconnects.Server()
     with launch(server) as lab:
@@ -126,7 +126,7 @@ async def story(lab: Lab) -> None:
     await bob.send("foo", "early", delivery="one")
     await alice.subscribe("foo", last_seen=-1)
     await bob.raw("nonsense")
-    await alice.drop()
+    await alice.break_off()
     await bob.send("foo", "late & <lost>")
     await bob.raw("quit")
 
@@ -229,13 +229,6 @@ def test_steps_tells_who_defines_and_who_extends() -> None:
     assert table["unseen"] == ["defines", "extends"]
 
 
-async def test_check_names_the_exercises_there_are() -> None:
-    with pytest.raises(
-        ValueError, match="there is no exercise 'cooking': expected one of unsubscribe, "
-    ):
-        await check(basic.Server, "cooking")
-
-
 async def test_beyond_the_article_commands_give_their_answers() -> None:
     with launch(acks.Server()) as lab:
         alice = await lab.connect("alice")
@@ -244,7 +237,7 @@ async def test_beyond_the_article_commands_give_their_answers() -> None:
         assert refusal["detail"] == "Invalid enum value 'some' - at `$.delivery`"
         await alice.send("foo", "hello")
         assert await alice.raw("{}") == [{"success": False, "reason": "Malformed json message"}]
-        assert [message["msg"] for message in await alice.received()] == ["hello"]
+        assert [message["msg"] for message in await alice.all_messages()] == ["hello"]
 
 
 async def test_a_command_that_a_learners_class_does_not_answer_is_named() -> None:
@@ -259,6 +252,14 @@ async def test_a_command_that_a_learners_class_does_not_answer_is_named() -> Non
         alice = await lab.connect("alice")
         with pytest.raises(wire.Error, match="the server has not answered 'unsubscribe'"):
             await alice.unsubscribe("foo")
+
+
+async def test_a_refusal_in_the_articles_stages_is_the_answer() -> None:
+    with launch(basic.Server()) as lab:
+        alice = await lab.connect("alice")
+        assert await alice.subscribe("foo") == {}
+        assert await alice.subscribe(7) == {"error": "'topic' must be a string: got 7"}  # type: ignore[arg-type]
+        assert list(await alice.unsubscribe("foo")) == ["error"]
 
 
 WORK = """\
@@ -286,9 +287,9 @@ async def test_the_diagram_shows_who_holds_what() -> None:
         await alice.subscribe("jobs", ack=True, prefetch=1)
         for job in ("a", "b"):
             await boss.send("jobs", job, delivery="one")
-        await alice.ack(await alice.receive())
+        await alice.ack(await alice.next_message())
         await boss.send("jobs", "c", delivery="one")
-        await alice.drop()
+        await alice.break_off()
         assert str(lab.diagram()) == WORK
 
 
@@ -296,7 +297,7 @@ async def test_a_client_may_wait_for_a_message_while_others_work() -> None:
     with launch(acks.Server()) as lab:
         alice, bob = await lab.connect("alice"), await lab.connect("bob")
         await alice.subscribe("foo")
-        waiting = asyncio.create_task(alice.receive())
+        waiting = asyncio.create_task(alice.next_message())
         await asyncio.sleep(0)
         await bob.send("foo", "hello")
         assert (await waiting)["msg"] == "hello"

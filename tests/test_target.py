@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from stages import basic, delivery
-from stages.lab import check
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -71,7 +68,7 @@ def test_a_failure_is_told_to_the_author_of_the_server() -> None:
 def test_a_class_in_a_module_can_be_the_target() -> None:
     result = judged("stages.basic:Server", "basic")
     assert result.returncode == 0, result.stdout
-    assert "17 passed" in result.stdout
+    assert "18 passed" in result.stdout
 
 
 @contextmanager
@@ -90,14 +87,14 @@ def test_a_server_in_another_language_can_pass() -> None:
     with node_server() as address:
         result = judged(address, "basic")
     assert result.returncode == 0, result.stdout
-    assert "17 passed" in result.stdout
+    assert "18 passed" in result.stdout
 
 
 @pytest.mark.slow
 def test_a_server_that_hangs_is_asked_no_further() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         result = judged(f"127.0.0.1:{silent.getsockname()[1]}", "basic")
-    assert "but nothing came for 3 seconds" in result.stdout
+    assert "received  nothing came for 3 seconds" in result.stdout
     assert "the server does not answer: it is not asked any further" in result.stdout
     assert "1 failed" in result.stdout
 
@@ -142,11 +139,9 @@ def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: by
         result = judged(f"127.0.0.1:{listener.getsockname()[1]}", "basic")
         listener.shutdown(socket.SHUT_RDWR)
     thread.join()
-    assert "17 failed" in result.stdout
+    assert "18 failed" in result.stdout
     assert (
-        "expected a dict literal, got the line b'HTTP"
-        if answer
-        else "but the server closed the connection"
+        "received  the line b'HTTP" if answer else "received  the server closed the connection"
     ) in result.stdout
 
 
@@ -163,15 +158,3 @@ def test_a_target_that_is_none_is_one_clear_line(target: str, problem: str) -> N
     assert result.returncode == 4
     assert result.stderr.startswith(f"ERROR: --target: {problem}")
     assert len(result.stderr.strip().splitlines()) == 1
-
-
-@pytest.mark.slow
-async def test_check_runs_the_same_tests_on_a_class_of_ones_own() -> None:
-    class Mine(basic.Server):
-        pass
-
-    told = str(await check(Mine, until="delivery"))
-    assert told.count("✓") == 17
-    assert "✗ one delivery reaches exactly one subscriber" in told
-    assert told.endswith("not yet")
-    assert str(await check(delivery.Server, until="delivery")).endswith("solved")

@@ -3,7 +3,9 @@
 pytest tests --target my_server.py --until caching
 """
 
+import re
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +13,11 @@ from typing import Any
 import peer
 import pytest
 import target
-from matrix import NAMES, claim_of
-from peer import NoAnswer
+from matrix import NAMES, claim_of, introduced_in
+from peer import FRESH_TOPIC, NoAnswer
 
+from stages.lab.judging.claims import Claim, around_difference
 from stages.lab.pictures.diagram import Diagram
-from stages.lab.workbench.record import shortened
 
 unanswered: list[pytest.Item] = []
 
@@ -77,12 +79,12 @@ def pytest_assertrepr_compare(
     config: pytest.Config, op: str, left: object, right: object
 ) -> list[str] | None:
     if config.getoption("--target"):
+        if op == "in":
+            return ["", f"expected  a text with {left!r}", f"received  {right!r}"]
         relation = "" if op == "==" else f"{op} "
-        return [
-            "",
-            shortened(f"expected  {relation}{right!r}", 400),
-            shortened(f"received  {left!r}", 400),
-        ]
+        # Cut by us, or pytest would: not where they differ.
+        expected, received = around_difference(repr(right), repr(left), 250)
+        return ["", f"expected  {relation}{expected}", f"received  {received}"]
     return None
 
 
@@ -93,30 +95,58 @@ def pytest_runtest_makereport(
     """With a target: a failure is told to the person who wrote the server, not to the one who wrote
     the test."""
     report = yield
-    if item.config.getoption("--target") and call.excinfo and report.failed:
-        report.longrepr = explained(item, call.excinfo.value)
+    wanted = item.config.getoption("--target")
+    if wanted and (call.when == "call" or report.failed):
+        report.claim = claim_from(item, call.excinfo.value if call.excinfo else None)
+    if wanted and call.excinfo and report.failed:
+        report.longrepr = report.claim.explained()
         unanswered.extend([item] if call.excinfo.errisinstance(NoAnswer) else [])
-        if len(unanswered) == 3 or (
-            unanswered and target.address_of(item.config.getoption("--target"))
-        ):
+        if call.excinfo.errisinstance(target.Unusable):
+            item.session.shouldstop = f"the server is gone: {call.excinfo.value}"
+        elif len(unanswered) == 3 or (unanswered and target.address_of(wanted)):
             item.session.shouldstop = "the server does not answer: it is not asked any further"
     return report
 
 
-def explained(item: pytest.Item, problem: BaseException) -> str:
-    """What is claimed, what went over the wire, what was expected and what came, and a hint."""
-    lines = [line.strip("E ") for line in str(problem).splitlines()]
-    found = [line for line in lines if line.startswith(("expected", "received"))] or [
-        f"stopped by {problem!r}"
-    ]
-    funcargs = getattr(item, "funcargs", {})
-    wire = str(Diagram(funcargs.get("transcript", []))).splitlines()[-20:]
-    hint = getattr(getattr(item, "obj", None), "__doc__", None)
-    return "\n".join(
-        [
-            f"claim     {claim_of(item.name)}",
-            *[f"the wire  {line}" for line in wire],
-            *found,
-            f"hint      {hint}",
-        ]
+def claim_from(item: pytest.Item, problem: BaseException | None) -> Claim:
+    """What a test has claimed, and with a problem: what was expected, what came, and all that may
+    help."""
+    name, docstring = claim_of(item.name), getattr(getattr(item, "obj", None), "__doc__", None)
+    about = Claim(
+        name,
+        stage=introduced_in(getattr(item, "module", None)) or "",
+        hardening=item.get_closest_marker("hardening") is not None,
+        hint=" ".join((docstring or "").split()),
     )
+    if problem is None:
+        return about
+    funcargs = getattr(item, "funcargs", {})
+    faults = Path(funcargs.get("tmp_path", "")) / target.FAULTS
+    told = [*expected_and_received(problem), str(Diagram(funcargs.get("transcript", [])))]
+    expected, received, *wire = named_topics("\n".join(told)).rstrip().split("\n")
+    return replace(
+        about,
+        failed=True,
+        expected=expected,
+        got=received,
+        fault=faults.read_text(encoding="utf-8").splitlines()[0] if faults.exists() else "",
+        wire=tuple(wire),
+    )
+
+
+def expected_and_received(problem: BaseException) -> tuple[str, str]:
+    """What a failed test tells: "expected …" and "received …" on two lines, or "expected …, got …"
+    on one."""
+    text = "\n".join(line.strip("E ") for line in str(problem).splitlines())
+    found = re.search(r"^expected\s+(.*?)(?:\nreceived\s+|, got |, but )(.*)", text, re.MULTILINE)
+    if found:
+        return found[1], found[2]
+    return "that it holds", f"{type(problem).__name__}: {text.partition(chr(10))[0]}"
+
+
+def named_topics(text: str) -> str:
+    """The text with names for topics that are easy to read, and the same each time."""
+    names = dict.fromkeys(re.findall(FRESH_TOPIC, text))
+    for number, name in enumerate(names, 1):
+        text = text.replace(name, f"topic-{number}")
+    return text

@@ -130,10 +130,10 @@ class Playground:
         )
 
     async def disconnect(self) -> None:
-        await self.chosen().close()
+        await self.chosen().leave()
 
     async def kill(self) -> None:
-        await self.chosen().drop()
+        await self.chosen().break_off()
 
     async def subscribe(self) -> None:
         seen = self.last_seen.value.strip()

@@ -20,7 +20,7 @@ class HidesThatWorkComesAgain(acks.Broker):
     """Redelivered work looks new."""
 
     def enqueue(self, topic, messages):
-        super().wait(
+        super().enqueue(
             topic, [msgspec.structs.replace(message, redelivered=False) for message in messages]
         )
 

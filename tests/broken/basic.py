@@ -182,6 +182,16 @@ class IsSilentOnError(disconnects.Server):
             super().handle(line, client)
 
 
+@caught_by("test_a_line_that_is_no_text_or_no_literal_is_answered_like_any_other_bad_one")
+class BreaksOffAtNesting(disconnects.Server):
+    """A line that is nested too deeply for the parser ends the connection."""
+
+    def handle(self, line, client):
+        if line.startswith(b"[[["):
+            raise RecursionError
+        super().handle(line, client)
+
+
 @caught_by("test_a_line_of_64_kib_is_accepted_and_a_longer_one_is_not")
 class HasALimitOf60Kb(disconnects.Server):
     """Lines may have 60,000 bytes, and no more."""

@@ -105,3 +105,16 @@ class WantsANumber(disconnects.Server):
         super().check(command)
         if isinstance(command.get("last_seen"), str):
             raise wire.FieldError(command, "last_seen", "a number")
+
+
+@caught_by("test_an_odd_number_is_no_last_seen")
+class TakesAnyDigits(disconnects.Server):
+    """Whatever int() takes is an index."""
+
+    def check(self, command):
+        if isinstance(command.get("last_seen"), str):
+            try:
+                command["last_seen"] = int(command["last_seen"])
+            except ValueError:
+                raise wire.FieldError(command, "last_seen", "an index") from None
+        super().check(command)

@@ -51,6 +51,14 @@ class PassesTheIdOn(broker.Broker):
         super().tell(clients, *with_id)
 
 
+@caught_by("test_a_line_that_is_no_text_or_no_json_is_answered_like_any_other_bad_one")
+class TakesAnyBytes(broker.Broker):
+    """Bytes that are no UTF-8 are replaced by question marks."""
+
+    def handle(self, client, line):
+        super().handle(client, line.decode(errors="replace").encode())
+
+
 class AnySubscribe(commands.Subscribe, tag="subscribe", forbid_unknown_fields=False):
     pass
 

@@ -109,9 +109,9 @@ def transport_of(client: Any) -> Any:
     return client.writer.transport
 
 
-async def send(client: Client, answered: list[int]) -> None:
+async def send(client: Client, answered: list[int], topic: str = "foo") -> None:
     for number in range(MESSAGES):
-        await client.send("foo", f"{number} ".ljust(LENGTH, "x"))
+        await client.send(topic, f"{number} ".ljust(LENGTH, "x"))
         answered.append(number)
 
 

@@ -128,7 +128,10 @@ class Lab:
     async def connect(self, name: str) -> "NamedClient":
         """Connect a client. Raises ValueError if there is one of that name."""
         if name in self.clients:
-            raise ValueError(f"there is a client {name!r} already: expected another name")
+            raise ValueError(
+                f"there is a client {name!r} already: "
+                "expected another name (or launch the server again, then connect)"
+            )
         client = NamedClient(*await self.background.connect(MAX_LINE), name, self)
         self.clients[name] = client
         try:
@@ -215,15 +218,16 @@ class NamedClient(Verbs):
         self.lab = lab
         self.heard: list[Line] = []  # every line, also answers
         self.unanswered: set[bytes] = set()  # pings
-        self.given = 0  # how many messages `receive` has given out
+        self.given = 0  # how many messages `next_message` has given out
 
     def __repr__(self) -> str:
         return f"<client {self.name}>"
 
     async def ask(self, command: wire.Command) -> Line:
         if not self.speaks_json:
-            await self.write(command)
-            return {}
+            text = self.encode(command).decode()
+            heard = await self.say(text, text)
+            return next((line for line in heard if kind_of(line) == "error"), {})
         number = next(self.numbers)
         answers = await self.say(
             self.encode({**command, "id": number}).decode(), self.encode(command).decode()
@@ -234,7 +238,8 @@ class NamedClient(Verbs):
         )
         if answer is None:
             raise wire.Error(
-                f"the server has not answered {command['command']!r}: expected a line with 'success'"
+                f"the server has not answered {command['command']!r}: "
+                "expected a line with 'success' and with the id of this command"
             )
         return {field: value for field, value in answer.items() if field != "id"}
 
@@ -256,7 +261,7 @@ class NamedClient(Verbs):
     def messages(self) -> list[Line]:
         return [line for line in self.heard if "success" not in line]
 
-    async def receive(self) -> Line:
+    async def next_message(self) -> Line:
         """The next message. Raises TimeoutError if none comes within 2 seconds, ConnectionError if
         none can."""
         while self.given == len(self.messages):
@@ -265,23 +270,23 @@ class NamedClient(Verbs):
         self.given += 1
         return self.messages[self.given - 1]
 
-    async def received(self) -> list[Line]:
+    async def all_messages(self) -> list[Line]:
         """All messages so far, oldest first."""
         await self.settle()
         self.given = len(self.messages)
         return self.messages
 
-    async def close(self) -> None:
-        """Leave: close the connection, and wait until the server has noticed. A client that has
-        left already is left alone."""
+    async def leave(self) -> None:
+        """Close the connection, and wait until the server has noticed. A client that has left
+        already is left alone."""
         if self.connected:
-            await self.leave("leaves", self.writer.close)
+            await self.hang_up("leaves", self.writer.close)
 
-    async def drop(self) -> None:
+    async def break_off(self) -> None:
         """Break off as in a crash, without a goodbye, and wait until the server has noticed."""
-        await self.leave("breaks off", lambda: self.lab.background.reset(self.writer))
+        await self.hang_up("breaks off", lambda: self.lab.background.reset(self.writer))
 
-    async def leave(self, text: str, hang_up: Callable[[], None]) -> None:
+    async def hang_up(self, text: str, hang_up: Callable[[], None]) -> None:
         async with self.lab.step("leave", text, by=self):
             del self.lab.clients[self.name]
             hang_up()

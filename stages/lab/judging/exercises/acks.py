@@ -1,0 +1,63 @@
+"""The exercises of lesson 8."""
+
+from typing import Any
+
+from stages.lab.judging.claims import Claim
+from stages.lab.judging.exercises.common import Claims, accepted, heard, texts
+from stages.lab.workbench.lab import Lab
+
+
+async def nack(lab: Lab) -> Claims:
+    """{"command": "nack", "topic": "jobs", "index": 0} hands a message that one holds to somebody
+    else at once."""
+    alice, bob = await lab.connect("alice"), await lab.connect("bob")
+    await alice.subscribe("chores", ack=True)
+    await bob.send("chores", "mop", delivery="one")
+    await alice.subscribe("jobs", ack=True)
+    await bob.send("jobs", "too heavy", delivery="one")
+    await bob.subscribe("jobs", ack=True)
+    command = {"command": "nack", "topic": "jobs", "index": 0}
+    yield Claim(
+        "what is not with you cannot be given back", False, (await bob.ask(command))["success"]
+    )
+    yield Claim("what is with you can", True, await accepted(alice, **command))
+    got = [(message["msg"], message.get("redelivered")) for message in await bob.all_messages()]
+    yield Claim("somebody else gets it, redelivered", [("too heavy", True)], got)
+    yield Claim("you do not", ["mop", "too heavy"], await heard(alice))
+    yield Claim("it can be given back once", False, (await alice.ask(command))["success"])
+    ack = await bob.ack({"topic": "jobs", "index": 0})
+    yield Claim("the other worker can acknowledge it", True, ack["success"])
+    kept = await alice.ack({"topic": "chores", "index": 0})
+    yield Claim("work of another topic stays where it is", True, kept["success"])
+
+
+async def poison(lab: Lab) -> Claims:
+    """A message that has come back three times is not handed out again."""
+    boss = await lab.connect("boss")
+    await boss.send("chores", "deadly", delivery="one")
+    await boss.send("jobs", "deadly", delivery="one")
+    await boss.send("jobs", "harmless", delivery="one")
+    got = []
+    for name in ("alice", "bob", "carol", "dave"):
+        worker = await lab.connect(name)
+        await worker.subscribe("jobs", ack=True, prefetch=1)
+        got.append(await heard(worker))
+        await worker.break_off()
+    third = [["deadly"]] * 3 + [["harmless"]]
+    yield Claim("three workers get it, the fourth gets the next job", third, got)
+    erin, frank = await lab.connect("erin"), await lab.connect("frank")
+    await erin.subscribe("chores", ack=True)
+    await erin.break_off()
+    await frank.subscribe("chores", ack=True)
+    yield Claim("messages of other topics are not counted with it", ["deadly"], await heard(frank))
+    server: Any = lab.server
+    lab.restart(type(server)(ack_timeout=0.1, seed=42))
+    boss, frank = await lab.connect("boss"), await lab.connect("frank")
+    await frank.subscribe("jobs", ack=True, prefetch=1)
+    await boss.send("jobs", "too long", delivery="one")
+    await boss.send("jobs", "short", delivery="one")
+    jobs = texts([await frank.next_message() for _ in range(4)])
+    yield Claim("to expire is to come back, too", ["too long"] * 3 + ["short"], jobs)
+
+
+EXERCISES = (nack, poison)

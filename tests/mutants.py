@@ -1,0 +1,279 @@
+"""How sharp are the tests? Change the stages by machine, one place at a time, and count the changes
+that no test notices.
+
+    $ python tests/mutants.py                           # everything: some hours
+    $ python tests/mutants.py caching beyond/outbox     # some files
+
+A change is caught if a test fails, or hangs. Not all that survive are faults of the tests: some
+change nothing that a client could see.
+
+Source: DeMillo, Lipton and Sayward, *Hints on Test Data Selection* (1978).
+"""
+
+import ast
+import copy
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pytest
+from matrix import NAMES
+from tqdm import tqdm
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 120
+"""Seconds after which a mutant has hung."""
+
+SHARED = NAMES[: NAMES.index("fast")]
+FIVE = SHARED[:5]
+JUDGES = {
+    **{stage: [*FIVE, "model", "hostile"] for stage in ("wire", *FIVE)},
+    "connection": [*SHARED[:7], "outbox", "hostile", "client"],
+    "serve": [*FIVE, "command_line", "hostile"],
+    "settings": ["command_line", "caching", "durable"],
+    "beyond/commands": [*SHARED[:8], "broker", "fast"],
+    "beyond/topic": [*SHARED, "broker", "simulation"],
+    "beyond/broker": [*SHARED, "broker", "simulation"],
+    "beyond/replies": [*SHARED[:8], "broker", "hostile", "command_line"],
+    "beyond/outbox": ["outbox", *SHARED[:8], "fast"],
+    "beyond/slow_consumers": ["slow_consumers", *SHARED[:8]],
+    "beyond/in_flight": ["acks", "broker", "durable", "simulation"],
+    "beyond/acks": ["acks", *SHARED, "broker", "simulation", "model"],
+    "beyond/log": ["durable", "simulation"],
+    "beyond/durable": [*SHARED, "simulation", "command_line"],
+    "beyond/whole_lines": ["fast", *SHARED[:8]],
+    "beyond/fast": ["fast", *SHARED, "simulation"],
+}
+"""The tests that judge a file, by its name in `stages`."""
+
+OPPOSITES: dict[type[ast.AST], type[Any]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add,
+}  # fmt: skip
+SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+UNTOUCHED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class Mutant(NamedTuple):
+    line: int
+    was: str
+    source: str
+    """The whole file, changed."""
+
+    now: str
+
+
+def variants(node: ast.AST) -> Iterator[ast.AST]:
+    """What might stand in a node's place."""
+    match node:
+        case ast.Compare(ops=[op, *_]) if type(op) in OPPOSITES:
+            yield ast.Compare(node.left, [OPPOSITES[type(op)](), *node.ops[1:]], node.comparators)
+        case ast.BoolOp() | ast.BinOp() if type(node.op) in OPPOSITES:
+            yield with_(node, op=OPPOSITES[type(node.op)]())
+        case ast.UnaryOp(op=ast.Not()):
+            yield node.operand
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int() | float() as number):
+            yield ast.Constant(number + 1)
+        case ast.Name(ctx=ast.Load()) if node.id in SWAPPED:
+            yield ast.Name(SWAPPED[node.id], ast.Load())
+        case ast.If() | ast.IfExp():
+            for truth in (True, False):
+                yield with_(node, test=ast.Constant(truth))
+        case ast.Return(value=ast.expr() as value) if not is_none(value):
+            yield ast.Return(ast.Constant(None))
+        case ast.comprehension(ifs=[_, *_]):
+            yield ast.comprehension(node.target, node.iter, [], node.is_async)
+    if isinstance(node, ast.stmt) and is_droppable(node):
+        yield ast.Pass()
+
+
+def with_(node: ast.AST, **fields: ast.AST) -> ast.AST:
+    changed = copy.copy(node)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def is_droppable(node: ast.stmt) -> bool:
+    """Whether a statement can be left out: no definition, docstring, log record or declaration."""
+    if isinstance(node, ast.Expr):
+        return not isinstance(node.value, ast.Constant) and not is_logging(node.value)
+    return isinstance(
+        node, ast.Assign | ast.AugAssign | ast.Delete | ast.Raise | ast.Continue | ast.Break
+    )
+
+
+def is_logging(value: ast.expr) -> bool:
+    return ast.unparse(value).startswith(("log.", "yield", "print("))
+
+
+def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None]]:
+    """Every field of every node that holds another one, inside functions: what is changed there
+    runs."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in function.body:
+                yield from places_in(function, "body", function.body.index(statement))
+
+
+def places_in(
+    parent: ast.AST, field: str, number: int | None
+) -> Iterator[tuple[ast.AST, str, int | None]]:
+    node = getattr(parent, field) if number is None else getattr(parent, field)[number]
+    if isinstance(node, UNTOUCHED):
+        return
+    yield parent, field, number
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "msg"):
+            continue
+        if isinstance(value, ast.AST):
+            yield from places_in(node, name, None)
+        elif isinstance(value, list):
+            for index, each in enumerate(value):
+                if isinstance(each, ast.AST):
+                    yield from places_in(node, name, index)
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    tree = ast.parse(source)
+    for parent, field, number in places(tree):
+        holder = getattr(parent, field)
+        node = holder if number is None else holder[number]
+        for variant in variants(node):
+            put(parent, field, number, variant)
+            changed = ast.unparse(ast.fix_missing_locations(tree))
+            put(parent, field, number, node)
+            was, now = (ast.unparse(each).partition("\n")[0] for each in (node, variant))
+            yield Mutant(getattr(node, "lineno", 0), was, changed, now)
+
+
+def put(parent: ast.AST, field: str, number: int | None, node: ast.AST) -> None:
+    if number is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[number] = node
+
+
+class Chosen:
+    """A pytest plugin: the tests of a file's own stage come first."""
+
+    def __init__(self, name: str) -> None:
+        self.stage = name.rpartition("/")[2]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in items]
+        stages = [each.get("stage") for each in parameters]
+        own = [item for item, stage in zip(items, stages, strict=True) if stage == self.stage]
+        beyond = SHARED.index(self.stage) >= 5 if self.stage in SHARED else False
+        wanted = {
+            None,
+            "fast"
+            if self.stage in ("fast", "whole_lines")
+            else "durable"
+            if beyond
+            else "disconnects",
+            "acks",
+            self.stage,
+        }
+        rest = [
+            item
+            for item, stage in zip(items, stages, strict=True)
+            if stage in wanted and item not in own
+        ]
+        items[:] = own + rest
+
+
+def run_tests(tree: str, name: str) -> None:
+    """Run the tests on the files in `tree`; ends the process, with 0 if all passed."""
+    os.setsid()
+    sys.dont_write_bytecode = True
+    os.environ |= {"PYTHONPATH": tree, "PYTHONDONTWRITEBYTECODE": "1"}
+    os.chdir(tree)
+    sys.path[:0] = [tree, f"{tree}/tests"]
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    import peer
+
+    peer.TIMEOUT = 3
+    files = [f"tests/test_{each}.py" for each in JUDGES[name]]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
+    os._exit(pytest.main([*files, *options], plugins=[Chosen(name)]))
+
+
+def survives(tree: str, name: str) -> bool:
+    process = get_context("fork").Process(target=run_tests, args=(tree, name))
+    process.start()
+    process.join(TIMEOUT)
+    if process.exitcode is None:
+        os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
+    return process.exitcode == 0
+
+
+def survivors(name: str, trees: SimpleQueue[str], pool: ThreadPoolExecutor) -> Iterator[Mutant]:
+    """Yield the mutants of a file that no test catches."""
+    path = Path("stages") / f"{name}.py"
+    source = (ROOT / path).read_text(encoding="utf-8")
+
+    def try_out(mutant: Mutant) -> bool:
+        tree = trees.get()
+        try:
+            (Path(tree) / path).write_text(mutant.source, encoding="utf-8")
+            for stale in (Path(tree) / path.parent / "__pycache__").glob(f"{path.stem}.*"):
+                stale.unlink()
+            return survives(tree, name)
+        finally:
+            (Path(tree) / path).write_text(source, encoding="utf-8")
+            trees.put(tree)
+
+    if not try_out(Mutant(0, "", source, "")):
+        raise SystemExit(f"the tests of {name} fail as it is: expected that they pass")
+    mutants = list(mutants_of(source))
+    results = pool.map(try_out, mutants)
+    for mutant, survived in tqdm(
+        zip(mutants, results, strict=True), name, len(mutants), leave=False
+    ):
+        if survived:
+            yield mutant
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(JUDGES)
+    workers = os.cpu_count() or 1
+    trees: SimpleQueue[str] = SimpleQueue()
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        for number in range(workers):
+            tree = f"{folder}/{number}"
+            for part in ("stages", "tests"):
+                shutil.copytree(ROOT / part, f"{tree}/{part}")
+            shutil.copy(ROOT / "pyproject.toml", tree)
+            trees.put(tree)
+        for name in names:
+            total = len(
+                list(mutants_of((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")))
+            )
+            survived = list(survivors(name, trees, pool))
+            print(f"{name}: {total - len(survived)} of {total} caught")
+            for mutant in survived:
+                print(f"  line {mutant.line}: {mutant.was}  ->  {mutant.now}")
+
+
+if __name__ == "__main__":
+    main()
