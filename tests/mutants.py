@@ -29,7 +29,7 @@ from matrix import NAMES
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 120
+TIMEOUT = 60
 """Seconds after which a mutant has hung."""
 
 SHARED = NAMES[: NAMES.index("fast")]
@@ -178,26 +178,22 @@ class Chosen:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in items]
-        stages = [each.get("stage") for each in parameters]
-        own = [item for item, stage in zip(items, stages, strict=True) if stage == self.stage]
-        beyond = SHARED.index(self.stage) >= 5 if self.stage in SHARED else False
-        wanted = {
-            None,
-            "fast"
-            if self.stage in ("fast", "whole_lines")
-            else "durable"
-            if beyond
-            else "disconnects",
-            "acks",
-            self.stage,
-        }
-        rest = [
-            item
-            for item, stage in zip(items, stages, strict=True)
-            if stage in wanted and item not in own
-        ]
-        items[:] = own + rest
+        items[:] = sorted(filter(self.is_wanted, items), key=self.is_of_another)
+
+    def is_wanted(self, item: pytest.Item) -> bool:
+        """A claim is tried on the file's own stage, on `acks`, and on the last that has the file."""
+        late = self.stage in ("fast", "whole_lines")
+        last = "disconnects" if self.stage in FIVE else "fast" if late else "durable"
+        return stage_of(item) in (None, self.stage, "acks", last)
+
+    def is_of_another(self, item: pytest.Item) -> bool:
+        module = getattr(getattr(item, "module", None), "__name__", "")
+        return stage_of(item) != self.stage and module != f"test_{self.stage}"
+
+
+def stage_of(item: pytest.Item) -> str | None:
+    stage: str | None = getattr(getattr(item, "callspec", None), "params", {}).get("stage")
+    return stage
 
 
 def run_tests(tree: str, name: str) -> None:

@@ -40,7 +40,7 @@ async def test_cancelling_a_receive_loses_no_message() -> None:
             assert message["index"] == number
 
 
-async def test_iterating_ends_when_the_server_closes_the_connection() -> None:
+async def test_iterating_ends_loudly_when_the_server_closes_the_connection() -> None:
     async with (
         serve.listening(disconnects.Server(), "127.0.0.1", 0) as port,
         await Client.connect(port) as alice,
@@ -49,7 +49,11 @@ async def test_iterating_ends_when_the_server_closes_the_connection() -> None:
         for number in range(3):
             await alice.send("foo", number)
         alice.writer.write(b"quit\n")
-        assert [message["msg"] async for message in alice] == [0, 1, 2]
+        heard = []
+        with pytest.raises(EOFError, match="the server has closed the connection"):
+            async for message in alice:
+                heard.append(message["msg"])
+        assert heard == [0, 1, 2]
 
 
 async def test_a_rejected_command_is_an_error_that_says_why() -> None:

@@ -114,7 +114,7 @@ def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
     (tmp_path / "spins.py").write_text(SPINS)
     result = judged(str(tmp_path / "spins.py"), "basic")
     assert "the server does not answer: it is not asked any further" in result.stdout
-    assert "3 failed" in result.stdout
+    assert "1 failed" in result.stdout  # nothing of it has ever worked
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from stages.lab.judging.claims import Claim, around_difference
 from stages.lab.pictures.diagram import Diagram
 
 unanswered: list[pytest.Item] = []
+held: list[pytest.Item] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--target"):
         peer.TIMEOUT = 3
         unanswered.clear()
+        held.clear()
         try:
             with (
                 TemporaryDirectory() as folder,
@@ -98,12 +100,13 @@ def pytest_runtest_makereport(
     wanted = item.config.getoption("--target")
     if wanted and (call.when == "call" or report.failed):
         report.claim = claim_from(item, call.excinfo.value if call.excinfo else None)
+        held.extend([] if report.failed else [item])
     if wanted and call.excinfo and report.failed:
         report.longrepr = report.claim.explained()
         unanswered.extend([item] if call.excinfo.errisinstance(NoAnswer) else [])
         if call.excinfo.errisinstance(target.Unusable):
             item.session.shouldstop = f"the server is gone: {call.excinfo.value}"
-        elif len(unanswered) == 3 or (unanswered and target.address_of(wanted)):
+        elif len(unanswered) == 3 or (unanswered and (not held or target.address_of(wanted))):
             item.session.shouldstop = "the server does not answer: it is not asked any further"
     return report
 

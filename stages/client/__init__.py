@@ -10,6 +10,9 @@
     async for message in follow(7777, "foo", last_seen=41):
         print(message["index"], message["msg"])
 
+    async for job in work(7777, "jobs", prefetch=1):
+        print(job["msg"])
+
     $ python -m stages.client 7777 subscribe foo
 
 Article: the commands shown in its sections; it drives its server by hand.
@@ -180,8 +183,8 @@ class Client(Verbs):
             self.inbox.append(line)
 
     async def batches(self) -> AsyncIterator[list[Line]]:
-        """Yield all messages that have come, at least one at a time, until the server closes the
-        connection. Raises what `receive` raises, save EOFError."""
+        """Yield all messages that have come, at least one at a time. Raises what `receive`
+        raises: the end of the connection is never silent."""
         async for message in self:
             batch = [message]
             while self.inbox and kind_of(self.inbox[0]) == "message":
@@ -192,10 +195,9 @@ class Client(Verbs):
         return self
 
     async def __anext__(self) -> Line:
-        try:
-            return await self.receive()
-        except EOFError:
-            raise StopAsyncIteration from None
+        """The next message. Raises what `receive` raises: the end of the connection is never
+        silent."""
+        return await self.receive()
 
     async def close(self) -> None:
         """Close the connection; what was sent before still arrives."""

@@ -98,8 +98,8 @@ async def send(port: int, host: str, topic: str, text: str | None, delivery: str
             async for line in typed_lines():
                 await client.send(topic, line, delivery=delivery)
         client.writer.write(b"quit\n")
-        async for _ in client:
-            pass  # it has subscribed to nothing: only an error could come, and raises
+        with contextlib.suppress(EOFError):
+            await client.receive()  # it has subscribed to nothing: only an error could come
 
 
 async def prompt(port: int, host: str) -> None:

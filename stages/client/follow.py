@@ -8,12 +8,12 @@ Article: Last seen semantics; Handling client disconnects.
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from stages import wire
 from stages.client import Client
 from stages.client.conversation import Line
+from stages.client.retries import Report, Retries
 
 log = logging.getLogger("stages")
 
@@ -25,8 +25,6 @@ END_OF_REPLAY = "end-of-replay"
 
 SILENCE = 10
 """Seconds after which a server that owes us a line is given up."""
-
-Report = Callable[[str], object]
 
 
 async def follow(
@@ -52,28 +50,20 @@ async def follow(
     `last_seen` does).
     """
     history = History(last_seen)
-    failures = 0
+    retries = Retries(f"{host}:{port}", attempts, longest_delay, report)
     while True:
         try:
             async with await Client.connect(port, host) as client:
                 async for messages in batches(client, topic, history):
-                    failures = 0
+                    retries.failures = 0
                     if history.is_of_another_server(messages):
                         index = messages[-1]["index"]
                         report(f"the server has started over: {topic} is at index {index} again")
                         history = History(-1)
                     for message in history.add_new(messages):
                         yield message
-                raise EOFError("the server has closed the connection")
         except (EOFError, OSError) as problem:
-            failures += 1
-            if attempts is not None and failures > attempts:
-                raise ConnectionError(
-                    f"no connection to {host}:{port} after {attempts} attempts: {problem}"
-                ) from None
-            delay = min(longest_delay, 0.05 * 2 ** min(failures, 20)) * random.uniform(0.5, 1)
-            report(f"no connection to {host}:{port}, trying again in {delay:.1f} s ({problem})")
-            await asyncio.sleep(delay)
+            await retries.wait(problem)
 
 
 async def batches(

@@ -11,7 +11,8 @@ Its folders: the `workbench` (launch, clients, the record of what went over the 
 """
 
 from stages.lab.judging.check import check
+from stages.lab.judging.guess import guessed
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.reading import changes, overview, show
 
-__all__ = ["changes", "check", "launch", "overview", "show"]
+__all__ = ["changes", "check", "guessed", "launch", "overview", "show"]

@@ -131,7 +131,7 @@ async def read(client: Client) -> str:
             count += 1
             if message["index"] == MESSAGES - 1:
                 return "gets everything" if count == MESSAGES else "has a gap, and is not told"
-    except (wire.Error, OSError):
+    except (wire.Error, EOFError, OSError):
         pass
     return "is disconnected"
 

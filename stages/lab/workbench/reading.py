@@ -21,11 +21,15 @@ class Text:
         return self.plain
 
 
-def show(*things: Any) -> Text:
-    """The highlighted source of modules, classes, methods or functions. Raises TypeError for
-    anything else."""
+def show(*things: Any, folded: str = "") -> Text:
+    """The highlighted source of modules, classes, methods or functions; `folded` under a title,
+    until somebody asks for it. Raises TypeError for anything else."""
     source = "\n\n".join(map(source_of, things))
-    return Text(f"```python\n{source}\n```", source)
+    markdown = f"```python\n{source}\n```"
+    if folded:
+        summary = f"<summary>{folded}</summary>"
+        return Text(f"<details>{summary}\n\n{markdown}\n\n</details>", f"{folded}:\n\n{source}")
+    return Text(markdown, source)
 
 
 class Changes:

@@ -1,0 +1,58 @@
+"""Do the work of a topic, across lost connections and restarts of the server.
+
+    async for job in work(7777, "jobs", prefetch=1):
+        print(job["msg"])                                   # and when this is done, the next comes
+
+Source: the workers of RabbitMQ's tutorial, with the reconnecting that it leaves out.
+"""
+
+import logging
+from collections.abc import AsyncGenerator
+
+from stages import wire
+from stages.client import Client
+from stages.client.conversation import Line
+from stages.client.retries import Report, Retries
+
+log = logging.getLogger("stages")
+
+
+async def work(
+    port: int,
+    topic: str,
+    *,
+    host: str = "localhost",
+    prefetch: int = 1,
+    attempts: int | None = None,
+    longest_delay: float = 5.0,
+    report: Report = log.warning,
+) -> AsyncGenerator[Line, None]:
+    """Yield the messages of a topic, since stage `acks`, and acknowledge each when the body of the
+    loop has ended.
+
+    If the body raises, or leaves the loop, the connection is closed, and what was not acknowledged
+    goes to another worker. After a loss it connects anew, as `follow` does; what it had in hand then
+    may come again: a job is done at least once. `prefetch` is how many messages it may have at a
+    time. `report` is told of each loss, and of a job that somebody else has acknowledged, too.
+    Raises ConnectionError after the last of the `attempts` in a row, and `wire.Error` if the server
+    refuses the subscription.
+    """
+    retries = Retries(f"{host}:{port}", attempts, longest_delay, report)
+    while True:
+        try:
+            async with await Client.connect(port, host, speak="json") as client:
+                await client.subscribe(topic, ack=True, prefetch=prefetch)
+                async for job in client:
+                    retries.failures = 0
+                    yield job
+                    if job["delivery"] == "one":
+                        await acknowledge(client, job, report)
+        except (EOFError, OSError) as problem:
+            await retries.wait(problem)
+
+
+async def acknowledge(client: Client, job: Line, report: Report) -> None:
+    try:
+        await client.ack(job)
+    except wire.Error as refusal:
+        report(f"{job['topic']} {job['index']} took so long that another was faster ({refusal})")
