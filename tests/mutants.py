@@ -25,14 +25,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
-from matrix import NAMES
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 60
+TIMEOUT = 100
 """Seconds after which a mutant has hung."""
 
-SHARED = NAMES[: NAMES.index("fast")]
+# Spelled out: a module that this program imports would not be imported anew, changed, by a mutant.
+SHARED = [
+    "basic", "delivery", "caching", "last_seen", "disconnects",
+    "replies", "slow_consumers", "acks", "durable",
+]  # fmt: skip
 FIVE = SHARED[:5]
 JUDGES = {
     **{stage: [*FIVE, "model", "hostile"] for stage in ("wire", *FIVE)},

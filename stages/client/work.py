@@ -31,9 +31,9 @@ async def work(
     loop has ended.
 
     If the body raises, or leaves the loop, the connection is closed, and what was not acknowledged
-    goes to another worker. After a loss it connects anew, as `follow` does; what it had in hand then
-    may come again: a job is done at least once. `prefetch` is how many messages it may have at a
-    time. `report` is told of each loss, and of a job that somebody else has acknowledged, too.
+    goes to another worker. After a loss it connects anew, as `follow` does; what it had in hand may
+    then come again: a job is done at least once. `prefetch` is how many messages it may have at a
+    time. `report` is called with each loss, and with a job that another worker has done as well.
     Raises ConnectionError after the last of the `attempts` in a row, and `wire.Error` if the server
     refuses the subscription.
     """

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stages import serve
-from stages.beyond import acks, broker, fast, replies
+from stages.beyond import acks, broker, fast, replies, slow_consumers
 from stages.lab.judging.claims import Claim, verdict
 from stages.lab.judging.exercises import EXERCISES
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
@@ -75,7 +75,11 @@ def with_broker(mine: type[Any], exercise: str | None) -> type[Any]:
     """The class itself, if it is a server; a server around it, if it is a broker."""
     if not issubclass(mine, broker.Broker):
         return mine
-    stages = {fast.Broker: fast.Server, acks.Broker: acks.Server, broker.Broker: replies.Server}
+    stages = {
+        fast.Broker: fast.Server,
+        acks.Broker: acks.Server,
+        broker.Broker: slow_consumers.Server,
+    }
     stage = next(server for kind, server in stages.items() if issubclass(mine, kind))
     if exercise:
         tried_in = import_module(f"stages.{EXERCISES[exercise].stage}").Server

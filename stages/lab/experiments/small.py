@@ -1,0 +1,113 @@
+"""The stages beyond the article, each in a first version that passes the experiment that opens its
+lesson, and no other.
+
+What is wrong with them is told in lessons 6 to 9.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from stages import disconnects, settings, wire
+from stages.beyond import acks, commands, replies
+from stages.beyond.broker import Batch, Broker, Outgoing
+from stages.beyond.commands import Message
+from stages.beyond.topic import Client, Topic
+
+
+class Answering(disconnects.Server):
+    """Lesson 6: JSON on the wire, and every command is answered."""
+
+    def handle(self, line: bytes, client: wire.Recipient) -> None:
+        answer: dict[str, Any] = {"success": True}
+        try:
+            command = json.loads(line)
+            answer |= {"id": command.pop("id")} if "id" in command else {}
+            self.check(command)
+            getattr(self, command["command"])(command, client)
+        except (ValueError, TypeError) as problem:
+            answer |= {"success": False, "reason": str(problem)}
+        client.write(json.dumps(answer).encode() + b"\r\n")
+
+    def deliver(self, message: wire.Command, recipients: Collection[wire.Recipient]) -> None:
+        for recipient in recipients:
+            recipient.write(json.dumps(message).encode() + b"\r\n")
+
+
+class Waiting(replies.Server):
+    """Lesson 7: a sender waits for those that it has reached, each for a second at most."""
+
+    async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+        async for data in self.hear(reader):
+            outgoing = await self.carry_out(client, data)
+            reached = {each for clients, _ in outgoing for each in clients}
+            for each in sorted(reached & self.connections.keys()):
+                await self.wait_for(each)
+
+    async def wait_for(self, client: Client) -> None:
+        connection = self.connections[client]
+        connection.limit(2**20)
+        try:
+            async with asyncio.timeout(1):
+                await connection.drained()
+        except TimeoutError:
+            connection.abort()
+
+
+class Subscribe(commands.Subscribe, tag="subscribe"):
+    ack: bool = False
+    prefetch: int = 1
+
+
+class Acknowledging(Broker[Topic]):
+    """Lesson 8: a message for one is kept until it is acknowledged."""
+
+    commands = (Subscribe, commands.Unsubscribe, commands.Send, acks.Ack)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.in_flight: dict[tuple[str, int], tuple[Client, Message]] = {}
+
+    def send_to_one(self, topic: Topic, message: Message) -> None:
+        super().send_to_one(topic, message)
+        if message.index not in topic.waiting and topic.subscribers:
+            (client,), _ = self.outgoing[-1]
+            self.in_flight[topic.name, message.index] = client, message
+
+    def ack(self, command: acks.Ack, client: Client) -> None:
+        self.in_flight.pop((command.topic, command.index), None)
+        self.answer(client, command)
+
+    def disconnect(self, client: Client) -> None:
+        super().disconnect(client)
+        for key, (worker, message) in list(self.in_flight.items()):
+            if worker == client:
+                del self.in_flight[key]
+                self.send_to_one(self.topic(message.topic), message)
+
+
+@dataclass(eq=False)
+class Journal(acks.Server):
+    """Lesson 9: what clients say is written down before anything is said of it."""
+
+    data: str = settings.setting("messages.db", "the file that keeps what was said")
+
+    async def __aenter__(self) -> None:
+        self.file = open(self.data, "a+", encoding="utf-8")  # noqa: ASYNC230, SIM115
+        self.file.seek(0)
+        for line in self.file:
+            self.broker.carry_out(Batch(0.0, [(0, json.loads(line).encode())]))
+        self.broker.disconnect(0)
+
+    async def __aexit__(self, *failure: object) -> None:
+        await super().__aexit__(*failure)
+        self.file.close()
+
+    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+        if data is not None:
+            print(json.dumps(data.decode()), file=self.file, flush=True)
+            os.fsync(self.file.fileno())
+        return await super().carry_out(client, data)
