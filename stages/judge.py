@@ -66,7 +66,10 @@ def told(judgement: Judgement, stages: list[str]) -> str:
     for stage in [*stages, ""]:
         if claims := judgement.of(stage):
             lines = str(verdict(claims)).splitlines()[:-1]  # without an outcome of its own
-            parts += [f"{stage}  {score(claims)}".strip(), *[f"  {line}" for line in lines]]
+            parts += [
+                f"{stage}  {score(claims)}" if stage else "",
+                *[f"  {line}" for line in lines],
+            ]
     return "\n".join([*parts, judgement.outcome])
 
 

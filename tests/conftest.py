@@ -3,6 +3,7 @@ over the wire."""
 
 import asyncio
 import importlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +21,8 @@ from stages import serve
 from stages.lab.workbench.record import Step
 from stages.settings import trial_settings
 
+os.environ["TQDM_DISABLE"] = "1"  # in the kernels of notebooks, whose output is compared
+
 Connect = Callable[[], Awaitable[Peer]]
 
 
@@ -27,6 +30,10 @@ Connect = Callable[[], Awaitable[Peer]]
 def transcript() -> list[Step]:
     """What has gone over the wire in this test."""
     return []
+
+
+def next_name(transcript: list[Step]) -> str:
+    return f"client {sum(step.kind == 'connect' for step in transcript) + 1}"
 
 
 def new_server(stage: str, folder: Path) -> serve.Handler:
@@ -39,7 +46,7 @@ def new_server(stage: str, folder: Path) -> serve.Handler:
 
 @pytest.fixture
 async def restart(
-    stage: str, tmp_path: Path, request: pytest.FixtureRequest
+    stage: str, tmp_path: Path, transcript: list[Step], request: pytest.FixtureRequest
 ) -> AsyncIterator[Callable[[], Awaitable[Peer]]]:
     """Stops the server under test, if it runs, and starts another one in its place; returns a
     client of that one."""
@@ -58,7 +65,9 @@ async def restart(
                     "127.0.0.1",
                     await running.enter_async_context(serve.listening(server, "127.0.0.1", 0)),
                 )
-            peer = await Peer.connect(*address, speaks_json=stage == TARGET or speaks_json(stage))
+            name = next_name(transcript)
+            json = stage == TARGET or speaks_json(stage)
+            peer = await Peer.connect(*address, name, transcript, speaks_json=json)
             running.callback(peer.close)
             return peer
 
@@ -92,7 +101,7 @@ async def connect(
     async with AsyncExitStack() as peers:
 
         async def connect() -> Peer:
-            name = f"client {sum(step.kind == 'connect' for step in transcript) + 1}"
+            name = next_name(transcript)
             peer = await Peer.connect(*address, name, transcript, speaks_json=json)
             peers.callback(peer.close)
             return peer

@@ -30,13 +30,47 @@ def test_nothing_hides_from_nbval(path: Path) -> None:
     assert "nbval" not in path.read_text(encoding="utf-8").lower()
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda path: path.stem
-)
+LESSONS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+@every_lesson
 def test_a_lesson_is_short_and_so_are_its_cells(path: Path) -> None:
     code = cells(path, "code")
-    assert 12 <= len(code) + len(cells(path, "markdown")) <= 25
-    assert [text(cell) for cell in code if sum(map(bool, text(cell).splitlines())) > 8] == []
+    assert 12 <= len(code) + len(cells(path, "markdown")) <= 45
+    lengths = {text(cell): sum(map(bool, text(cell).splitlines())) for cell in code}
+    assert [
+        source
+        for source, n in lengths.items()
+        if n > (16 if re.search("^(class|async def) ", source, re.M) else 8)
+    ] == []
+
+
+@every_lesson
+def test_no_listing_is_longer_than_40_lines(path: Path) -> None:
+    shown = [
+        "".join(output["data"]["text/plain"])
+        for cell in cells(path, "code")
+        if text(cell).startswith("show(") or "\nshow(" in text(cell)
+        for output in cell["outputs"]
+    ]
+    assert [listing for listing in shown if listing.count("\n") > 42] == []  # with its title
+
+
+@every_lesson
+def test_a_lesson_lets_you_build_first_and_shows_ours_folded(path: Path) -> None:
+    places = [text(cell) for cell in [*json.loads(path.read_text(encoding="utf-8"))["cells"]]]
+    build = next(n for n, source in enumerate(places) if "## Build it" in source)
+    assert "class Mine" in places[build + 1]
+    assert "await check(Mine, " in places[build + 1]
+    assert "Hint 1: " in "".join(places[build + 2 : build + 4])
+    assert any('folded="Ours' in source for source in places[build:])
+    assert not any(
+        "class Server" in source or "show(" in source
+        for source in places[:build]
+        if "show(slow." not in source
+    )
+    assert any(source.startswith("guess = {") for source in places)
 
 
 def exercises() -> Iterator[Any]:

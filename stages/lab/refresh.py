@@ -5,6 +5,7 @@
 Running it twice changes nothing. The picture of the cell tagged `readme` becomes README's.
 """
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,7 @@ METADATA = {
 
 def run(notebook: NotebookNode) -> None:
     """Execute the notebook and leave nothing in it that differs from run to run."""
+    os.environ["TQDM_DISABLE"] = "1"  # in its kernel: a slow check would show a progress bar
     NotebookClient(notebook, timeout=60, resources={"metadata": {"path": NOTEBOOKS}}).execute()
     notebook.metadata = METADATA
     notebook.nbformat_minor = 5

@@ -1,6 +1,6 @@
 """Wrong answers to the exercises of lesson 10."""
 
-from stages.beyond import commands, fast
+from stages.beyond import acks, commands, fast
 from wrong_answers import wrong_answer_to
 
 
@@ -70,3 +70,52 @@ class OnlyTheFirstId(fast.Broker):
             )
         first = {"success": True, "id": sends[0].id}
         self.outgoing.append(((client,), [commands.encode(first) * len(sends)]))
+
+
+class Together(acks.Broker):
+    def handle_lines(self, client, data):
+        super().handle_lines(client, data)
+        outgoing, self.outgoing = self.outgoing, []
+        self.join(client, outgoing)
+
+    def put(self, run, to):
+        if run:
+            self.outgoing.append((to, [commands.encode_all(run)]))
+
+    def is_answer(self, what):
+        return isinstance(what[0], dict)
+
+
+@wrong_answer_to("together", "50 messages for five readers are encoded")
+class OneByOne(Together):
+    def join(self, client, outgoing):
+        self.outgoing = outgoing
+
+
+@wrong_answer_to("together", "every reader gets all of them, in order")
+class OnlyTheLast(Together):
+    def join(self, client, outgoing):
+        messages = [each for each in outgoing if not self.is_answer(each[1])]
+        self.outgoing = [*messages[-1:], *[each for each in outgoing if self.is_answer(each[1])]]
+
+
+@wrong_answer_to("together", "it runs to the end")
+class ForgetsTheAnswers(Together):
+    def join(self, client, outgoing):
+        messages = [each for each in outgoing if not self.is_answer(each[1])]
+        if len(messages) < 10:
+            self.outgoing = outgoing
+        else:
+            self.put([each for _, what in messages for each in what], messages[0][0])
+
+
+@wrong_answer_to("together", "also of topics in turn")
+class SortsByRecipients(Together):
+    def join(self, client, outgoing):
+        runs = {}
+        for clients, what in outgoing:
+            if not self.is_answer(what):
+                runs.setdefault(tuple(clients), []).extend(what)
+        for to, run in runs.items():
+            self.put(run, to)
+        self.outgoing += [each for each in outgoing if self.is_answer(each[1])]

@@ -96,7 +96,7 @@ class Journal(acks.Server):
     data: str = settings.setting("messages.db", "the file that keeps what was said")
 
     async def __aenter__(self) -> None:
-        self.file = open(self.data, "a+", encoding="utf-8")  # noqa: ASYNC230, SIM115
+        self.file = open(self.data, "a+", encoding="utf-8")
         self.file.seek(0)
         for line in self.file:
             self.broker.carry_out(Batch(0.0, [(0, json.loads(line).encode())]))

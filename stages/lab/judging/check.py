@@ -83,7 +83,8 @@ def with_broker(mine: type[Any], exercise: str | None) -> type[Any]:
     stage = next(server for kind, server in stages.items() if issubclass(mine, kind))
     if exercise:
         tried_in = import_module(f"stages.{EXERCISES[exercise].stage}").Server
-        stage = tried_in if issubclass(tried_in, stage) else stage
+        if issubclass(tried_in, stage) and issubclass(mine, tried_in.broker_class):
+            stage = tried_in
     return type("Server", (stage,), {"broker_class": mine})
 
 
@@ -119,8 +120,8 @@ def wire_of(lab: Lab) -> tuple[str, ...]:
 def summed_up(claims: list[Claim], stage: str) -> list[Claim]:
     """The claims of a stage one by one, and all others as one: they hold, or the first that does
     not and how many more."""
-    own = [claim for claim in claims if claim.stage == stage]
-    others = [claim for claim in claims if claim.stage != stage]
+    own = [claim for claim in claims if claim.stage in (stage, "")]
+    others = [claim for claim in claims if claim not in own]
     broken = sorted((claim for claim in others if not claim.held), key=lambda each: each.hardening)
     if broken:
         more = f" (and {len(broken) - 1} more)" if broken[1:] else ""

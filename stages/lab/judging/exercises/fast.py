@@ -1,11 +1,13 @@
-"""The exercises of lesson 10."""
+"""The exercises of lesson 10, and what it has you build."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from stages.beyond import commands
 from stages.lab.judging.claims import Claim
-from stages.lab.judging.exercises.common import Claims
-from stages.lab.workbench.lab import Lab
+from stages.lab.judging.exercises.common import Claims, heard
+from stages.lab.workbench.lab import Lab, NamedClient
 
 
 async def turns(lab: Lab) -> Claims:
@@ -37,40 +39,82 @@ async def turns(lab: Lab) -> Claims:
     yield Claim("and large ones when it is alone again", True, 100 < await largest() <= 1000)
 
 
-async def one_answer(lab: Lab) -> Claims:
-    """The answers to a run of messages without an `id` are encoded once, for all of them."""
-    alice = await lab.connect("alice")
-    send = {"command": "send", "topic": "foo", "msg": "x", "delivery": "all"}
-    encoded: list[Any] = []
-    encode, encode_all = commands.encode, commands.encode_all
+@contextmanager
+def encodings() -> Iterator[list[Any]]:
+    """Meanwhile, collects what is encoded, an entry for each call."""
+    encode, encode_all, calls = commands.encode, commands.encode_all, list[Any]()
 
     def counting(what: Any) -> bytes:
-        encoded.append(what)
+        calls.extend([] if isinstance(what, bytes) else [what])
         return encode(what)
 
     def counting_all(what: Any) -> bytes:
-        encoded.extend(what)
+        calls.append(what)
         return encode_all(what)
-
-    async def answers(sends: list[dict[str, Any]]) -> list[Any]:
-        encoded.clear()
-        before = len(alice.heard)
-        alice.writer.write(b"".join(map(alice.encode, sends)))
-        await alice.settle()
-        return alice.heard[before:]
 
     commands.encode, commands.encode_all = counting, counting_all
     try:
-        heard = await answers([send] * 1000)
-        yield Claim("1000 messages are answered", [{"success": True}] * 1000, heard)
-        yield Claim("of these answers few are encoded", True, len(encoded) < 100)
-        heard = await answers([send, {**send, "id": 7}, send, {**send, "id": 8}])
-        ids = [each.get("id") for each in heard]
-        yield Claim("an id still comes back, in order", [None, 7, None, 8], ids)
-        heard = await answers([{**send, "id": number} for number in range(3)])
-        yield Claim("also if all have one", [0, 1, 2], [each.get("id") for each in heard])
+        yield calls
     finally:
         commands.encode, commands.encode_all = encode, encode_all
 
 
-EXERCISES = (turns, one_answer)
+async def burst(client: NamedClient, sends: list[dict[str, Any]]) -> list[Any]:
+    """Send commands all at once; returns what this client receives in answer."""
+    before = len(client.heard)
+    client.writer.write(b"".join(map(client.encode, sends)))
+    await client.settle()
+    return client.heard[before:]
+
+
+def send_to(topic: str, msg: str, **fields: Any) -> dict[str, Any]:
+    return {"command": "send", "topic": topic, "msg": msg, "delivery": "all", **fields}
+
+
+async def together(lab: Lab) -> Claims:
+    """Messages that come together are encoded together, once, for however many subscribers."""
+    alice, *readers = [
+        await lab.connect(name) for name in ("alice", "bob", "carol", "dave", "erin", "frank")
+    ]
+    for reader in readers:
+        await reader.subscribe("foo")
+    await readers[0].subscribe("bar")
+    messages = [f"message {number}" for number in range(50)]
+    with encodings() as calls:
+        answers = await burst(alice, [send_to("foo", text) for text in messages])
+    of_messages = [call for call in calls if not isinstance(call, dict)]  # and not of answers
+    few = len(of_messages) if len(of_messages) > 10 else "10, or fewer"
+    yield Claim("50 messages for five readers are encoded", "10, or fewer", few)
+    yield Claim("each is answered", [{"success": True}] * 50, answers)
+    for reader in readers[1:]:
+        await reader.settle()
+    got = [await heard(reader) for reader in readers]
+    yield Claim("every reader gets all of them, in order", [messages] * 5, got)
+    await burst(alice, [send_to("foo" if n % 3 else "bar", f"mixed {n}") for n in range(9)])
+    mixed = [text for text in await heard(readers[0]) if text.startswith("mixed")]
+    yield Claim("also of topics in turn", [f"mixed {n}" for n in range(9)], mixed)
+    refused = await burst(alice, [send_to("foo", "a"), {"command": "?"}, send_to("foo", "b")])
+    yield Claim(
+        "a bad line is refused, in its place",
+        [True, False, True],
+        [each["success"] for each in refused],
+    )
+
+
+async def one_answer(lab: Lab) -> Claims:
+    """The answers to a run of messages without an `id` are encoded once, for all of them."""
+    alice = await lab.connect("alice")
+    send = send_to("foo", "x")
+    with encodings() as calls:
+        got = await burst(alice, [send] * 1000)
+        encoded = sum(len(call) if isinstance(call, list) else 1 for call in calls)
+    yield Claim("1000 messages are answered", [{"success": True}] * 1000, got)
+    yield Claim("of these answers few are encoded", True, encoded < 100)
+    got = await burst(alice, [send, {**send, "id": 7}, send, {**send, "id": 8}])
+    ids = [each.get("id") for each in got]
+    yield Claim("an id still comes back, in order", [None, 7, None, 8], ids)
+    got = await burst(alice, [{**send, "id": number} for number in range(3)])
+    yield Claim("also if all have one", [0, 1, 2], [each.get("id") for each in got])
+
+
+EXERCISES = (together, turns, one_answer)
