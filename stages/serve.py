@@ -11,7 +11,6 @@ import json
 import logging
 import signal
 import sys
-import sysconfig
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -31,7 +30,7 @@ BACKLOG = 1000
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
-OURS_OR_PYTHONS = (str(Path(__file__).parent), *set(sysconfig.get_paths().values()), "<frozen")
+OURS_OR_PYTHONS = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<frozen")
 """Where the code of the stages, of Python and of its packages lies."""
 
 
