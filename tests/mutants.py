@@ -38,10 +38,10 @@ SHARED = [
 ]  # fmt: skip
 FIVE = SHARED[:5]
 JUDGES = {
-    **{stage: [*FIVE, "model", "hostile"] for stage in ("wire", *FIVE)},
-    "connection": [*SHARED[:7], "outbox", "hostile", "client"],
-    "serve": [*FIVE, "command_line", "hostile"],
-    "settings": ["command_line", "caching", "durable"],
+    **{stage: [*FIVE, "wire", "model", "hostile", "serve"] for stage in ("wire", *FIVE)},
+    "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client"],
+    "serve": ["serve", *FIVE, "command_line", "hostile", "judging"],
+    "settings": ["serve", "command_line", "caching", "acks", "durable"],
     "beyond/commands": [*SHARED[:8], "broker", "fast"],
     "beyond/topic": [*SHARED, "broker", "simulation"],
     "beyond/broker": [*SHARED, "broker", "simulation"],
@@ -187,7 +187,8 @@ class Chosen:
         """A claim is tried on the file's own stage, on `acks`, and on the last that has the file."""
         late = self.stage in ("fast", "whole_lines")
         last = "disconnects" if self.stage in FIVE else "fast" if late else "durable"
-        return stage_of(item) in (None, self.stage, "acks", last)
+        early = "basic" if self.stage in FIVE else "replies"
+        return stage_of(item) in (None, self.stage, early, "acks", last)
 
     def is_of_another(self, item: pytest.Item) -> bool:
         module = getattr(getattr(item, "module", None), "__name__", "")
@@ -212,7 +213,7 @@ def run_tests(tree: str, name: str) -> None:
 
     peer.TIMEOUT = 3
     files = [f"tests/test_{each}.py" for each in JUDGES[name]]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
+    options = ["-x", "-m", "", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
     os._exit(pytest.main([*files, *options], plugins=[Chosen(name)]))
 
 

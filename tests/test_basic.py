@@ -164,13 +164,13 @@ HOSTILE = (
     b"\xff\xfe",
     b"\0",
     b"{[]: 1}",
-    b"{'msg': 1e999}",
-    b"{'msg': ...}",
+    b"{'command': 'send', 'topic': 'foo', 'msg': 1e999}",
+    b"{'command': 'send', 'topic': 'foo', 'msg': ...}",
     b"[" * 60_000,
     b"-" * 60_000 + b"1",
     b"1+" * 30_000 + b"1",
     b"1" * 5_000,
-    b"{'msg': 0x" + b"f" * 5_000 + b"}",
+    b"{'command': 'send', 'topic': 'foo', 'msg': 0x" + b"f" * 5_000 + b"}",
     b"1if 1else'\\d'",
 )
 

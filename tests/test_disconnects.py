@@ -3,6 +3,8 @@
 from conftest import Connect
 from peer import fresh_topic, msgs
 
+from stages import disconnects
+
 
 async def test_a_client_that_left_is_sent_nothing(connect: Connect) -> None:
     """When a connection ends, in whichever way, remove the client from all its topics before you
@@ -59,3 +61,17 @@ async def test_a_client_that_left_one_of_many_topics_behind_left_them_all(connec
     for topic in topics:
         await sender.send(topic, "job", delivery="one")
         assert msgs(await alice.subscribe(topic)) == ["job"]
+
+
+def test_nothing_is_kept_of_a_topic_that_nobody_subscribes_to_any_more() -> None:
+    class Client:
+        def write(self, data: bytes) -> None:
+            pass
+
+    server, alice, bob = disconnects.Server(), Client(), Client()
+    for client in (alice, bob):
+        server.subscribe({"topic": "foo"}, client)
+    server.disconnect(alice)
+    assert server.topics == {"foo": {bob: None}}
+    server.disconnect(bob)
+    assert (server.topics, server.topics_of) == ({}, {})

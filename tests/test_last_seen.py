@@ -101,6 +101,18 @@ async def test_a_one_message_that_was_seen_already_waits_on_for_somebody_else(
     assert msgs(await bob.subscribe(topic)) == ["a"]
 
 
+@pytest.mark.until("disconnects")
+async def test_a_message_may_have_a_last_seen_of_any_kind(connect: Connect) -> None:
+    """Check `last_seen` of a `subscribe` only: in a message, it is a field like any other."""
+    topic, alice = fresh_topic(), await connect()
+    await alice.subscribe(topic)
+    await alice.send(topic, "hello", last_seen="yesterday")
+    heard = await alice.heard()
+    assert [(message.get("index"), message.get("last_seen")) for message in heard] == [
+        (0, "yesterday")
+    ]
+
+
 async def test_a_rejected_message_uses_up_no_index(connect: Connect) -> None:
     """Check a command completely before you count it."""
     topic, alice = fresh_topic(), await connect()

@@ -1,7 +1,7 @@
 """Wrong servers, each caught by a claim of `test_delivery`."""
 
 from broken import caught_by
-from stages import disconnects
+from stages import disconnects, wire
 
 
 @caught_by("test_one_delivery_reaches_exactly_one_subscriber")
@@ -48,3 +48,13 @@ class GuessesTheDelivery(disconnects.Server):
 
     def check(self, command):
         super().check({**command, "delivery": "all"})
+
+
+@caught_by("test_a_field_of_another_command_is_not_looked_at")
+class ChecksEveryDelivery(disconnects.Server):
+    """A `subscribe` with a `delivery` that it does not know is refused."""
+
+    def check(self, command):
+        super().check(command)
+        if command.get("delivery", "all") not in ("all", "one"):
+            raise wire.FieldError(command, "delivery", "'all' or 'one'")

@@ -118,3 +118,13 @@ class TakesAnyDigits(disconnects.Server):
             except ValueError:
                 raise wire.FieldError(command, "last_seen", "an index") from None
         super().check(command)
+
+
+@caught_by("test_a_message_may_have_a_last_seen_of_any_kind")
+class ChecksEveryLastSeen(disconnects.Server):
+    """A message with a field `last_seen` that is no index is refused."""
+
+    def check(self, command):
+        super().check(command)
+        if not str(command.get("last_seen", -1)).lstrip("-").isdigit():
+            raise wire.FieldError(command, "last_seen", "an index")

@@ -1,0 +1,123 @@
+"""Running a stage: what a fault tells, what is logged once, how many files may be open."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from stages import basic, caching, delivery, serve
+from stages.beyond import acks, durable
+from stages.settings import trial_settings
+
+
+class Faulty(basic.Server):
+    def subscribe(self, command: Any, client: Any) -> None:
+        raise KeyError("x")
+
+
+async def test_a_fault_is_told_to_its_client_and_logged_and_the_others_are_served(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = Faulty.subscribe.__code__.co_firstlineno + 1
+    fault = f"KeyError: 'x' in Faulty.subscribe, line {line}"
+    async with serve.listening(Faulty(), "127.0.0.1", 0) as port:
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"{'command': 'subscribe', 'topic': 'foo'}\n")
+            assert (await reader.read()).decode() == f'{{"error": "the server failed: {fault}"}}\n'
+            writer.close()
+            await writer.wait_closed()
+    assert [each for each in caplog.messages if "Failed" in each] == [f"Failed: {fault}"] * 2
+
+
+def test_a_fault_of_ours_is_described_by_its_last_line() -> None:
+    with pytest.raises(KeyError) as caught:
+        caching.Server().keep({})
+    assert caught.value.__traceback__
+    alone = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+    assert serve.learners_frames(alone) == []
+    assert serve.described(alone).startswith("KeyError: 'topic' in Server.keep, line ")
+
+
+def record(text: str) -> logging.LogRecord:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        return logging.LogRecord("asyncio", logging.ERROR, "", 1, text, (), (None, None, None))
+
+
+def test_each_trouble_of_asyncio_is_logged_once_and_in_one_line() -> None:
+    once = serve.Once()
+    first = record("cannot accept\nsocket 7")
+    assert once.filter(first)
+    assert (first.getMessage(), first.exc_info) == ("cannot accept", None)
+    assert not once.filter(record("cannot accept\nsocket 8"))
+    assert once.filter(record("another"))
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted"),
+    [
+        (1024, 1_000_000, 10_500),
+        (1024, 4096, 4096),
+        (1024, -1, 10_500),
+        (10_500, 1_000_000, None),
+        (-1, -1, None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_needed_and_allowed(
+    soft: int,
+    hard: int,
+    wanted: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    resource = pytest.importorskip("resource")
+    chosen: list[Any] = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: chosen.append(limits))
+    serve.allow_open_files()
+    assert chosen == ([(wanted, hard)] if wanted else [])
+    assert capsys.readouterr().err.startswith("this system allows 4096 open") == (hard == 4096)
+
+
+def test_a_trial_has_the_same_lots_each_time_a_file_of_its_own_and_a_short_cache() -> None:
+    class Mine(delivery.Server):
+        def __init__(self) -> None:
+            super().__init__()
+
+    class Passing(delivery.Server):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+
+    assert trial_settings(basic.Server, "/tmp") == {}
+    assert trial_settings(Mine, "/tmp") == {}
+    assert trial_settings(Passing, "/tmp") == {"seed": 42}
+    assert trial_settings(acks.Server, "/tmp") == {"seed": 42}
+    chosen = trial_settings(durable.Server, "/tmp")
+    assert chosen == {"seed": 42, "data": "/tmp/messages.db", "cache_length": 100}
+
+
+@pytest.mark.parametrize(
+    ("server", "settings", "problem"),
+    [
+        (delivery.Server, {"seed": 2**63}, r"seed must be less than 2\*\*63: got 9"),
+        (delivery.Server, {"seed": -(2**63)}, r"seed must be less than 2\*\*63: got -9"),
+        (caching.Server, {"cache_length": -1}, "cache_length must be at least 0: got -1"),
+        (acks.Server, {"ack_timeout": 0}, "ack_timeout must be more than 0: got 0"),
+        (acks.Server, {"ack_timeout": float("nan")}, "must be less than 2"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(stage: Any, settings: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        server(**settings)
+
+
+def test_settings_at_their_borders_are_accepted() -> None:
+    assert delivery.Server(seed=2**63 - 1).seed == 2**63 - 1
+    assert caching.Server(cache_length=0).cache_length == 0
+    assert acks.Server(ack_timeout=0.001).ack_timeout == 0.001
+    with pytest.raises(TypeError):
+        caching.Server(7)
