@@ -110,7 +110,7 @@ def test_a_trial_has_the_same_lots_each_time_a_file_of_its_own_and_a_short_cache
         (acks.Server, {"ack_timeout": float("nan")}, "must be less than 2"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(stage: Any, settings: Any, problem: str) -> None:
+def test_a_setting_that_makes_no_sense_is_refused(server: Any, settings: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         server(**settings)
 
