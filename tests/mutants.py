@@ -50,7 +50,7 @@ JUDGES = {
     "beyond/slow_consumers": ["slow_consumers", *SHARED[:8]],
     "beyond/in_flight": ["acks", "broker", "durable", "simulation"],
     "beyond/acks": ["acks", *SHARED, "broker", "simulation", "model"],
-    "beyond/log": ["durable", "simulation"],
+    "beyond/log": ["log", "durable", "simulation"],
     "beyond/durable": [*SHARED, "simulation", "command_line"],
     "beyond/whole_lines": ["fast", *SHARED[:8]],
     "beyond/fast": ["fast", *SHARED, "simulation"],

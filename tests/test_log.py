@@ -1,0 +1,112 @@
+"""The log's file: all of a batch or nothing, and no silence about damage."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stages.beyond import acks
+from stages.beyond.broker import Batch
+from stages.beyond.log import Log, encode
+
+BATCH = Batch(1.0, [(1, b'{"command": "subscribe", "topic": "foo"}')])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "messages.db")
+
+
+@pytest.fixture
+def log(path: str) -> Iterator[Log]:
+    with closing(Log(path)) as log:
+        log.open()
+        list(log.snapshot(acks.Broker.pieces))
+        yield log
+
+
+def reopened(path: str) -> tuple[Log, list[Batch]]:
+    with closing(Log(path)) as log:
+        log.open()
+        list(log.snapshot(acks.Broker.pieces))
+        return log, list(log.batches())
+
+
+def test_what_was_appended_is_there_again_in_order(path: str, log: Log) -> None:
+    batches = [Batch(float(n), [(n, None)]) for n in range(3)]
+    for batch in batches:
+        log.append(batch)
+    size = log.size
+    log.close()
+    again, found = reopened(path)
+    assert found == batches
+    assert (again.number, again.size) == (3, size)
+
+
+def test_a_batch_that_cannot_be_stored_whole_is_not_stored_at_all(path: str, log: Log) -> None:
+    log.append(BATCH)
+    log.begin_snapshot()
+    with pytest.raises(TypeError):
+        log.append(BATCH, [object()])  # type: ignore[list-item]
+    log.close()
+    assert reopened(path)[1] == [BATCH]
+
+
+@pytest.mark.parametrize("beside", ["", "-wal"])
+def test_a_file_that_was_replaced_is_noticed_before_anything_is_lost(
+    path: str, log: Log, beside: str
+) -> None:
+    log.append(BATCH)
+    os.replace(path + beside, f"{path}.moved")
+    with pytest.raises(OSError, match="No such file"):
+        log.append(BATCH)
+    Path(path + beside).write_bytes(b"")
+    with pytest.raises(OSError, match="the file was replaced"):
+        log.append(BATCH)
+
+
+def test_a_file_is_for_one_process_at_a_time(path: str, log: Log) -> None:
+    with pytest.raises(OSError, match=r"cannot keep messages in .*: another process uses it"):
+        Log(path).open()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE complete SET checksum = checksum + 1",
+        "UPDATE complete SET rows = rows + 1",
+        "UPDATE log SET checksum = checksum + 1 WHERE number = 2",
+        "UPDATE log SET batch = x'00' WHERE number = 2",
+        "DELETE FROM log WHERE number = 1",
+    ],
+)
+def test_damage_is_told(path: str, log: Log, change: str) -> None:
+    for _ in range(3):
+        log.append(BATCH)
+    log.close()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    with pytest.raises(OSError, match=r"cannot keep messages in .*: the file is damaged: "):
+        reopened(path)
+
+
+def test_after_a_snapshot_the_log_begins_anew(path: str, log: Log) -> None:
+    broker = acks.Broker()
+    for _ in range(3):
+        log.append(BATCH)
+        broker.carry_out(BATCH)
+    log.begin_snapshot()
+    assert log.size == 0
+    pieces = [encode(piece) for piece in broker.snapshot()]
+    log.append(BATCH, pieces, True)
+    log.close()
+    with closing(Log(path)) as again:
+        again.open()
+        copy = acks.Broker()
+        for piece in again.snapshot(acks.Broker.pieces):
+            copy.restore(piece)
+        assert list(again.batches()) == [BATCH]
+    assert list(copy.topics["foo"].subscribers.clients) == [1]
