@@ -72,6 +72,8 @@ class Connection:
         self.unsent_size = 0
 
     def write(self, data: bytes) -> None:
+        if isinstance(data, str):  # else it would fail later, and nobody would know whose it was
+            raise TypeError("write expects bytes, not a str")
         if not self.unsent:
             asyncio.get_running_loop().call_soon(self.flush)
         self.unsent.append(data)

@@ -94,6 +94,13 @@ class Peer:
         peer.writer.write(peer.line(command="subscribe", topic=peer.private))
         return peer
 
+    async def another(self) -> Self:
+        """Another client of the same server."""
+        host, port, *_ = self.writer.get_extra_info("peername")
+        return await self.connect(
+            host, port, f"{self.name}'s neighbour", self.transcript, speaks_json=self.speaks_json
+        )
+
     def line(self, **fields: Any) -> bytes:
         """A command as this server's wire spells it. JSON's `delivery` is for all unless it is
         given."""

@@ -86,6 +86,9 @@ def load(name: str) -> Any:
             sys.path.insert(0, "")
             module = importlib.import_module(path)
         server = getattr(module, attribute)
+    except SyntaxError as problem:
+        where = f"{problem.filename}, line {problem.lineno}"
+        raise Unusable(f"cannot load {name}: {problem.msg} in {where}") from None
     except Exception as problem:
         raise Unusable(f"cannot load {name}: {problem!r}") from None
     if lacks := why_unusable(server):

@@ -150,7 +150,7 @@ BAD = {
     b"{'command': 'subscribe'": "",
     b"[1, 2]": "dict",
     b"{'topic': 'foo'}": "command",
-    b"{'command': 'publish', 'topic': 'foo'}": "command",
+    b"{'command': 'publish', 'topic': 'foo'}": "publish",
     b"{'command': ['send'], 'topic': 'foo'}": "command",
     b"{'command': '__init__', 'topic': 'foo'}": "command",
     b"{'command': 'subscribe'}": "topic",
@@ -186,7 +186,8 @@ async def is_refused(peer: Peer, topic: str, line: bytes, word: str) -> None:
 async def test_a_bad_line_is_answered_with_an_error_and_the_connection_goes_on(
     connect: Connect,
 ) -> None:
-    """Answer {'error': '...'} that names what is wrong; change nothing, and read on."""
+    """Answer {'error': '...'} that names the field, and repeats a command that you do not know; say
+    "dict" if it is none. Change nothing, and read on."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)
     for line, word in BAD.items():
@@ -197,8 +198,8 @@ async def test_a_bad_line_is_answered_with_an_error_and_the_connection_goes_on(
 async def test_a_line_that_is_no_text_or_no_literal_is_answered_like_any_other_bad_one(
     connect: Connect,
 ) -> None:
-    """Decoding may raise UnicodeDecodeError, and literal_eval SyntaxError, ValueError, TypeError,
-    MemoryError and RecursionError. What cannot be read back by literal_eval is no literal: inf,
+    """Decoding may raise UnicodeDecodeError; `json.loads` ValueError and RecursionError; literal_eval
+    SyntaxError, ValueError, TypeError, MemoryError and RecursionError. In literals, what cannot be read back by literal_eval is no literal: inf,
     Ellipsis."""
     topic, alice = fresh_topic(), await connect()
     await alice.subscribe(topic)

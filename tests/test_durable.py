@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,23 @@ async def test_an_index_is_never_used_twice(restart: Restart) -> None:
     assert indexes(await alice.heard()) == [2]
 
 
+async def test_work_that_was_done_does_not_come_again_whoever_did_it(restart: Restart) -> None:
+    """If you carry out the log again, draw the same lots: write the seed down, too."""
+    alice = await restart()
+    with closing(await alice.another()) as bob:
+        for worker in (alice, bob):
+            await worker.subscribe("jobs", ack=True)
+        await alice.send("jobs", *map(str, range(20)), delivery="one")
+        for worker in (alice, bob):
+            for message in await worker.heard():
+                await ack(worker, "jobs", message["index"])
+    alice = await restart()
+    assert await alice.subscribe("jobs") == []
+
+
 async def test_work_that_was_not_acknowledged_comes_again_after_a_restart(restart: Restart) -> None:
-    """Store what workers hold; after a restart it is work that has come back."""
+    """Store what workers hold; after a restart it is work that has come back. If you carry out the
+    log again: each restart ends all connections, also those of the restart before."""
     alice = await restart()
     await alice.subscribe("jobs", ack=True, prefetch=2)
     await alice.send("jobs", "a", "b", "c", delivery="one")

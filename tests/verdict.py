@@ -73,8 +73,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Only what can be asked of a target."""
-    if config.getoption("--target"):
+    wanted = config.getoption("--target")
+    if wanted:
         items[:] = [item for item in items if "stage" in getattr(item, "fixturenames", ())]
+    if isinstance(wanted, type):  # of a learner's class: first what it is about
+        items.sort(key=lambda item: introduced_in(item.module) != config.getoption("--until"))  # type: ignore[attr-defined]
 
 
 def pytest_assertrepr_compare(

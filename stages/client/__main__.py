@@ -62,11 +62,7 @@ def int_or_text(text: str) -> int | str:
 
 async def subscribe(port: int, host: str, topic: str, last_seen: int) -> None:
     """Print the messages of a topic as they come, also after a restart of the server."""
-
-    def report(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    async for message in follow(port, topic, host=host, last_seen=last_seen, report=report):
+    async for message in follow(port, topic, host=host, last_seen=last_seen):
         print(message, flush=True)
 
 

@@ -7,15 +7,12 @@ Article: Last seen semantics; Handling client disconnects.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Iterable
 
 from stages import wire
 from stages.client import Client
 from stages.client.conversation import Line
-from stages.client.retries import Report, Retries
-
-log = logging.getLogger("stages")
+from stages.client.retries import Report, Retries, to_stderr
 
 REMEMBERED = 1000
 """How many messages `follow` remembers, to tell whether it is still the same server."""
@@ -35,7 +32,7 @@ async def follow(
     last_seen: int = -1,
     attempts: int | None = None,
     longest_delay: float = 5.0,
-    report: Report = log.warning,
+    report: Report = to_stderr,
 ) -> AsyncGenerator[Line, None]:
     """Yield the messages of a topic in order, each exactly once, skipping none that is still
     cached, across reconnects.

@@ -5,9 +5,14 @@ Source: the exponential back-off of Ethernet and of every client library since.
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable
 
 Report = Callable[[str], object]
+
+
+def to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 class Retries:

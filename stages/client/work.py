@@ -6,15 +6,12 @@
 Source: the workers of RabbitMQ's tutorial, with the reconnecting that it leaves out.
 """
 
-import logging
 from collections.abc import AsyncGenerator
 
 from stages import wire
 from stages.client import Client
 from stages.client.conversation import Line
-from stages.client.retries import Report, Retries
-
-log = logging.getLogger("stages")
+from stages.client.retries import Report, Retries, to_stderr
 
 
 async def work(
@@ -25,7 +22,7 @@ async def work(
     prefetch: int = 1,
     attempts: int | None = None,
     longest_delay: float = 5.0,
-    report: Report = log.warning,
+    report: Report = to_stderr,
 ) -> AsyncGenerator[Line, None]:
     """Yield the messages of a topic, since stage `acks`, and acknowledge each when the body of the
     loop has ended.

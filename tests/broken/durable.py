@@ -1,5 +1,6 @@
 """Wrong servers and brokers, each caught by a claim of `test_durable`."""
 
+import random
 from pathlib import Path
 
 from broken import caught_by
@@ -25,6 +26,21 @@ class CountsWhatItHasOnly(acks.Broker):
         for topic in self.topics.values():
             indexes = [message.index for message in [*topic.cache, *topic.waiting.values()]]
             topic.next_index = max(indexes, default=-1) + 1
+
+
+class ByLuck(acks.Broker):
+    def restart(self, settings):
+        super().restart({**settings, "seed": random.getrandbits(32)})
+
+
+@caught_by("test_work_that_was_done_does_not_come_again_whoever_did_it")
+class DrawsOtherLots(durable.Server):
+    """What is carried out again, since there is no snapshot, is handed to other workers."""
+
+    broker_class = ByLuck
+
+    def begin_snapshot(self):
+        pass
 
 
 @caught_by("test_work_that_was_not_acknowledged_comes_again_after_a_restart")

@@ -73,6 +73,14 @@ class LooksNew(WithNack):
         self.dispatch_later(topic, index)
 
 
+@wrong_answer_to("nack", "it never comes back to the worker that gave it back, if there is another")
+class PerhapsToTheSame(WithNack):
+    def give_back(self, topic, index, client):
+        message = topic.in_flight[index].message
+        self.release(topic, index)
+        self.requeue(topic, [message])
+
+
 class WithoutPoison(acks.Broker):
     def __init__(self, **settings):
         super().__init__(**settings)

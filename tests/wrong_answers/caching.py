@@ -57,13 +57,13 @@ class Remembering(WithClock):
         super().keep(dated)
 
 
-@wrong_answer_to("by_age", "61 seconds old is too old, 59 is not")
-class TwentySeconds(Remembering):
+@wrong_answer_to("by_age", "61 seconds old is too old, 60 is not")
+class SixtyIsTooOld(Remembering):
     def unseen(self, command):
-        return [each for each in super().unseen(command) if self.clock() - each.time <= 21]
+        return [each for each in super().unseen(command) if self.clock() - each.time < 60]
 
 
-@wrong_answer_to("by_age", "61 seconds old is too old, 59 is not")
+@wrong_answer_to("by_age", "61 seconds old is too old, 60 is not")
 class SeventySeconds(Remembering):
     def unseen(self, command):
         return [each for each in super().unseen(command) if self.clock() - each.time <= 70]
@@ -88,7 +88,7 @@ class ShowsItsClockLater(WithClock):
         return [each for each in super().unseen(command) if self.clock() - each["kept"] <= 60]
 
 
-@wrong_answer_to("by_age", "61 seconds old is too old, 59 is not")
+@wrong_answer_to("by_age", "61 seconds old is too old, 60 is not")
 class AsksAnotherClock(WithClock):
     def keep(self, message):
         dated = Dated(message)
@@ -99,6 +99,6 @@ class AsksAnotherClock(WithClock):
         return [each for each in super().unseen(command) if time.monotonic() - each.time <= 60]
 
 
-@wrong_answer_to("by_age", "61 seconds old is too old, 59 is not")
+@wrong_answer_to("by_age", "61 seconds old is too old, 60 is not")
 class KeepsNothing(basic.Server):
     clock = staticmethod(time.monotonic)

@@ -56,6 +56,11 @@ class LastWill(disconnects.Server):
         super().__init__(**settings)
         self.wills = {}
 
+    def check(self, command):
+        if command.get("command") == "will":
+            command = {**command, "command": "send"}
+        super().check(command)
+
     def will(self, command, client):
         self.wills[client] = {**command, "command": "send"}
 
@@ -118,3 +123,9 @@ class SentForOthers(LastWill):
         for will in list(self.wills.values()):
             self.send(dict(will), client)
         self.wills.pop(client, None)
+
+
+@wrong_answer_to("last_will", "one without a message is refused")
+class TakesAnyWill(LastWill):
+    def check(self, command):
+        disconnects.Server.check(self, command)

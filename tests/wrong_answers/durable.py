@@ -58,6 +58,15 @@ class PurgesTheCacheOnly(WithPurge):
         self.answer(client, command)
 
 
+@wrong_answer_to("purge", "what was purged takes no room any more")
+class StillCountsIt(WithPurge):
+    def purge(self, command, client):
+        topic = self.topic(command.topic)
+        topic.cache.clear()
+        topic.waiting.clear()
+        self.answer(client, command)
+
+
 class SendWithKey(Send, tag="send"):
     key: str = ""
 
@@ -74,12 +83,16 @@ class PayOnce(acks.Broker):
         key = self.key(command)
         if key and key in self.known(keys):
             return self.answer(client, command)
+        before = self.topic(command.topic).next_index
         super().send(command, client)
-        if key:
+        if key and self.counts(self.topic(command.topic).next_index > before):
             keys.cache.append(
                 Message(topic=keys.name, msg=key, delivery="all", index=keys.next_index)
             )
             keys.next_index += 1
+
+    def counts(self, sent):
+        return sent
 
     def scope(self, command):
         return command.topic
@@ -136,3 +149,9 @@ class ForgetsAtARestart(PayOnce):
         for topic in self.topics.values():
             if topic.name.startswith("keys of"):
                 topic.cache.clear()
+
+
+@wrong_answer_to("once", "what was refused was not sent: it is refused again")
+class RemembersTheRefused(PayOnce):
+    def counts(self, sent):
+        return True

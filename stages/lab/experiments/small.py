@@ -44,7 +44,7 @@ class Waiting(replies.Server):
         async for data in self.hear(reader):
             outgoing = await self.carry_out(client, data)
             reached = {each for clients, _ in outgoing for each in clients}
-            for each in sorted(reached & self.connections.keys()):
+            for each in sorted(reached & self.connections.keys() - {client}):
                 await self.wait_for(each)
 
     async def wait_for(self, client: Client) -> None:
@@ -99,7 +99,7 @@ class Journal(acks.Server):
         self.file = open(self.data, "a+", encoding="utf-8")
         self.file.seek(0)
         for line in self.file:
-            self.broker.carry_out(Batch(0.0, [(0, json.loads(line).encode())]))
+            self.broker.carry_out(Batch(0.0, [(0, json.loads(line).encode("latin-1"))]))
         self.broker.disconnect(0)
 
     async def __aexit__(self, *failure: object) -> None:
@@ -108,6 +108,6 @@ class Journal(acks.Server):
 
     async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
         if data is not None:
-            print(json.dumps(data.decode()), file=self.file, flush=True)
+            print(json.dumps(data.decode("latin-1")), file=self.file, flush=True)
             os.fsync(self.file.fileno())
         return await super().carry_out(client, data)

@@ -260,18 +260,23 @@ class Steps:
             before = each
         return "\n".join(lines)
 
-    def picture(self) -> Image:
-        """Where a message's time goes in `acks`, and what is left of it step by step."""
-        figure = Figure(figsize=(8.4, 3), layout="constrained")
-        parts, steps = figure.subplots(1, 2)
-        parts.barh(list(self.profile)[::-1], list(self.profile.values())[::-1], color="#4c72b0")
-        parts.set_title("a message in acks, µs", loc="left", fontsize=10)
-        steps.barh(list(STEPS)[::-1], [self.costs[name] for name in STEPS][::-1], color="#55a868")
-        steps.set_title("and after each change, µs", loc="left", fontsize=10)
-        for axes in (parts, steps):
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(labelsize=8)
-        return as_image(figure)
+    def parts_picture(self) -> Image:
+        """Where a message's time goes in `acks`."""
+        return bars(self.profile, "a message in acks, µs")
+
+    def steps_picture(self) -> Image:
+        """What is left of it after each change."""
+        return bars({name: self.costs[name] for name in STEPS}, "after each change, µs")
+
+
+def bars(costs: dict[str, float], title: str) -> Image:
+    figure = Figure(figsize=(5.6, 2.4), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(list(costs)[::-1], list(costs.values())[::-1], color="#4c72b0")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    return as_image(figure)
 
 
 def recorded() -> Steps:

@@ -64,11 +64,30 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
         raise CannotJudge(
             f"{server.__name__} is no server: expected a method `async def handle_client(self, reader, client)`, or a class that extends a stage's."
         )
+    for name in coroutines(server):
+        raise CannotJudge(
+            f"{server.__name__}.{name} is a coroutine, and nobody would await it: write `def`, not `async def`."
+        )
     beyond = exercise is not None and EXERCISES[exercise].stage.startswith("beyond.")
     if beyond and not is_broker and not issubclass(server, replies.Server):
         raise CannotJudge(
             f"{exercise!r} is an exercise of a later lesson: expected a class that extends a `Broker`."
         )
+
+
+def coroutines(server: type[Any]) -> list[str]:
+    """The methods that are coroutines, and should be none: commands, and what is none in a stage
+    that it extends."""
+    plain = {name for base in server.__mro__[1:-1] for name in vars(base)} | set(
+        filter(lambda command: isinstance(command, str), getattr(server, "commands", ()))
+    )
+    return [
+        name
+        for name, method in vars(server).items()
+        if inspect.iscoroutinefunction(method)
+        and name in plain
+        and not inspect.iscoroutinefunction(getattr(super(server, server), name, None))
+    ]
 
 
 def with_broker(mine: type[Any], exercise: str | None) -> type[Any]:
@@ -93,8 +112,9 @@ def created(server: type[Any], folder: str) -> Any:
     try:
         return server(**trial_settings(server, folder))
     except Exception as problem:
+        where = serve.described if serve.learners_frames(problem) else repr
         raise CannotJudge(
-            f"{server.__name__} cannot be created: {serve.described(problem)}. Expected a class that needs no arguments."
+            f"{server.__name__} cannot be created: {where(problem)}. Expected a class that needs no arguments."
         ) from None
 
 

@@ -59,12 +59,12 @@ class Tap(Connection):
         return f"<{self.name}>"
 
     def write(self, data: bytes) -> None:
+        super().write(data)
         for line in data.splitlines():
             if ping := PING.search(line):
                 self.pinged = ping[0]
             elif self.lab.steps:
                 self.record(decode(line), self.lab.steps[-1])
-        super().write(data)
 
     def record(self, line: Line, cause: Step) -> None:
         if line.get("success") is True and cause.who == self.name:

@@ -29,6 +29,17 @@ async def nack(lab: Lab) -> Claims:
     yield Claim("the other worker can acknowledge it", True, ack["success"])
     kept = await alice.ack({"topic": "chores", "index": 0})
     yield Claim("work of another topic stays where it is", True, kept["success"])
+    carol, dave = await lab.connect("carol"), await lab.connect("dave")
+    for worker in (carol, dave):
+        await worker.subscribe("errands", ack=True)
+    back = 0
+    for number in range(10):
+        await bob.send("errands", "shop", delivery="one")
+        holder = carol if number in [each["index"] for each in await carol.all_messages()] else dave
+        before = len(await holder.all_messages())
+        await accepted(holder, command="nack", topic="errands", index=number)
+        back += len(await holder.all_messages()) - before
+    yield Claim("it never comes back to the worker that gave it back, if there is another", 0, back)
 
 
 async def poison(lab: Lab) -> Claims:

@@ -37,6 +37,8 @@ async def last_will(lab: Lab) -> Claims:
     ]
     await alice.subscribe("status")
     yield Claim("a will is accepted", [], await bob.raw(WILL % "bob is gone"))
+    refused = await erin.raw("{'command': 'will', 'topic': 'status'}")
+    yield Claim("one without a message is refused", ["error"], [*map(next, map(iter, refused))])
     for client in (carol, dave):
         await client.raw(WILL % f"{client.name} is gone")
     yield Claim("and kept secret", [], await heard(alice))

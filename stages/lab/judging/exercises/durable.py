@@ -38,7 +38,7 @@ async def purge(lab: Lab) -> Claims:
         "what a worker holds does not wait: it can still be acknowledged", True, done["success"]
     )
     await alice.send("jobs", "feed", delivery="one")
-    yield Claim("and the worker stays subscribed", "feed", (await heard(bob))[-1])
+    yield Claim("and the worker stays subscribed", ["feed"], (await heard(bob))[-1:])
     restart(lab)
     carol = await lab.connect("carol")
     await carol.subscribe("foo")
@@ -51,6 +51,13 @@ async def purge(lab: Lab) -> Claims:
     )
     await carol.subscribe("bar")
     yield Claim("other topics keep what they have", ["new", "newer", "old"], await heard(carol))
+    server: Any = lab.server
+    lab.restart(type(server)(data=server.data, waiting_size=10))
+    dave = await lab.connect("dave")
+    for _ in range(2):
+        await accepted(dave, command="purge", topic="full")
+        room = await accepted(dave, command="send", topic="full", msg="x" * 10, delivery="one")
+    yield Claim("what was purged takes no room any more", True, room)
 
 
 async def once(lab: Lab) -> Claims:
@@ -74,7 +81,7 @@ async def once(lab: Lab) -> Claims:
         len(await heard(alice)),
     )
     await pay(alice, topic="bar", msg="elsewhere", key="invoice 7")
-    yield Claim("another topic has its own keys", "elsewhere", (await heard(alice))[-1])
+    yield Claim("another topic has its own keys", ["elsewhere"], (await heard(alice))[-1:])
     for _ in range(2):
         await pay(alice, msg="no key")
     yield Claim("no key is no key", ["no key"] * 2, (await heard(alice))[-2:])
@@ -89,6 +96,13 @@ async def once(lab: Lab) -> Claims:
     await bob.subscribe("foo")
     paid = [text for text in await heard(bob) if text != "no key"]
     yield Claim("a restart does not forget the keys", ["pay 5", "pay 5", "pay 9"], paid)
+    server: Any = lab.server
+    lab.restart(type(server)(data=server.data, waiting_length=1))
+    carol = await lab.connect("carol")
+    job = {"command": "send", "topic": "jobs", "delivery": "one"}
+    await accepted(carol, **job, msg="first", key="a")
+    refused = [(await carol.ask({**job, "msg": "second", "key": "b"}))["success"] for _ in range(2)]
+    yield Claim("what was refused was not sent: it is refused again", [False, False], refused)
 
 
 EXERCISES = (purge, once)

@@ -62,8 +62,9 @@ def encodings() -> Iterator[list[Any]]:
 async def burst(client: NamedClient, sends: list[dict[str, Any]]) -> list[Any]:
     """Send commands all at once; returns what this client receives in answer."""
     before = len(client.heard)
-    client.writer.write(b"".join(map(client.encode, sends)))
-    await client.settle()
+    async with client.lab.step("other", f"{len(sends)} commands at once", by=client):
+        client.writer.write(b"".join(map(client.encode, sends)))
+        await client.settle()
     return client.heard[before:]
 
 
