@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from stages.lab.judging.claims import NOT_YET, Claim, outcome, verdict
+from stages.lab.judging.claims import Claim, outcome, verdict
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
 from stages.settings import Parser
 
@@ -30,7 +30,7 @@ class Judgement(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        return NOT_YET if self.problem else outcome(self.claims)
+        return "not judged" if self.problem else outcome(self.claims)
 
     @property
     def holds(self) -> bool:
@@ -113,15 +113,18 @@ def main() -> None:
     stages = NAMES[: NAMES.index(chosen.until) + 1]
     many = len(chosen.targets) > 1
     targets = tqdm(chosen.targets, unit="server", leave=False) if many else chosen.targets
-    judgements = [judge(target, chosen.until) for target in targets]
+    try:
+        judgements = [judge(target, chosen.until) for target in targets]
+    except KeyboardInterrupt:
+        arguments.exit(130, f"{arguments.prog}: interrupted before everything was judged\n")
     if chosen.json:
         print(json.dumps([each.as_json(stages) for each in judgements], indent=2, default=str))
     elif many:
         print(table(judgements, stages))
-    elif judgements[0].problem:
-        arguments.error(judgements[0].problem)
-    else:
+    elif not judgements[0].problem:
         print(told(judgements[0], stages))
+    if all(each.problem for each in judgements):
+        arguments.error("; ".join(each.problem for each in judgements))
     sys.exit(0 if all(each.holds for each in judgements) else 1)
 
 

@@ -8,6 +8,7 @@ No I/O: `stages.connection` reads and writes. Article: all sections; it does thi
 
 import ast
 import reprlib
+import threading
 from typing import Any, Protocol
 
 LIMIT = 64 * 1024
@@ -19,6 +20,7 @@ Command = dict[str, Any]
 
 EXAMPLE = "{'command': 'subscribe', 'topic': 'foo'}"
 NOT_LITERAL = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+PARSER = threading.Lock()
 
 
 class Recipient(Protocol):
@@ -59,18 +61,25 @@ class Lines:
         return lines
 
 
+def literal(text: str) -> Any:
+    # One thread at a time: Python 3.11's parser counts its depth for all of them together, and
+    # fails now and then. (A notebook has its clients in one thread and its server in another.)
+    with PARSER:
+        return ast.literal_eval(text)
+
+
 def decode(line: bytes, limit: int = LIMIT) -> Command:
     """Turn a line into the dict it spells. Raises `Error`."""
     if len(line) > limit:
         raise Error(f"line too long: expected at most {limit} bytes")
     try:
-        command = ast.literal_eval(line.decode().strip())
+        command = literal(line.decode().strip())
         # Only what str() spells so that literal_eval can read it back may pass: a subscriber must
         # be able to. Not so 1e999, ... and deeply nested 1+1j; and str() raises for over 4300
         # digits.
         spelled = str(command)
         if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
-            ast.literal_eval(spelled)
+            literal(spelled)
     except UnicodeDecodeError:
         raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
     except NOT_LITERAL:

@@ -13,12 +13,13 @@ import importlib.util
 import inspect
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -61,7 +62,8 @@ def why_unusable(server: object) -> str | None:
     """What a class lacks to be a server, if it does."""
     if not isinstance(server, type):
         return f"{server!r} is no class: expected one, and not what it makes"
-    if not inspect.iscoroutinefunction(getattr(server, "handle_client", None)):
+    method = inspect.unwrap(getattr(server, "handle_client", lambda: None))
+    if not inspect.iscoroutinefunction(method):
         return (
             f"the class {server.__name__} is no server: "
             "expected a method `async def handle_client(self, reader, client)`"
@@ -85,12 +87,14 @@ def load(name: str) -> Any:
         else:
             sys.path.insert(0, "")
             module = importlib.import_module(path)
-        server = getattr(module, attribute)
+        server = getattr(module, attribute, None)
     except SyntaxError as problem:
         where = f"{problem.filename}, line {problem.lineno}"
         raise Unusable(f"cannot load {name}: {problem.msg} in {where}") from None
-    except Exception as problem:
+    except BaseException as problem:  # also sys.exit()
         raise Unusable(f"cannot load {name}: {problem!r}") from None
+    if server is None:
+        raise Unusable(f"cannot load {name}: it has no class `{attribute}`")
     if lacks := why_unusable(server):
         raise Unusable(f"cannot use {name}: {lacks}")
     return server
@@ -125,9 +129,16 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
             raise Unusable(f"nothing answers at {target}: {problem}") from None
         yield address
         return
+    if ":" not in target and not target.endswith(".py"):
+        forms = "my_server.py, package.module:Class or localhost:7777"
+        raise Unusable(f"{target!r} is nothing to judge: expected {forms}")
     command = [sys.executable, __file__, target, folder]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C is for us; and it takes its children with it
     ) as process:
         assert process.stdout
         patience = threading.Timer(START, process.kill)
@@ -142,7 +153,15 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
                 )
             yield HOST, int(line)
         finally:
-            process.kill()
+            kill(process)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    if os.name == "nt":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def serve_until_killed(server: serve.Handler, out: TextIO) -> None:
@@ -161,7 +180,7 @@ def main() -> None:
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:
-        print(f"cannot start {sys.argv[1]}: {problem!r}", file=out)
+        print(f"cannot start {sys.argv[1]}: {serve.described(problem)}", file=out)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,14 @@ async def test_work_that_nobody_can_take_waits_in_the_order_of_its_index(connect
     assert works(await bob.subscribe(topic, ack=True)) == expected
 
 
+async def test_work_waits_however_much_there_is(connect: Connect) -> None:
+    """What waits for a worker is not in the cache: no newer message pushes it out."""
+    topic, boss, alice = fresh_topic(), await connect(), await connect()
+    jobs = [f"job {n}" for n in range(300)]
+    await boss.send(topic, *jobs, delivery="one")
+    assert msgs(await alice.subscribe(topic)) == jobs
+
+
 async def test_what_was_acknowledged_does_not_come_again(connect: Connect) -> None:
     """Forget a message when its worker acknowledges it."""
     topic, boss, alice, bob = fresh_topic(), await connect(), await connect(), await connect()

@@ -19,7 +19,8 @@ async def test_a_message_reaches_nobody_else(connect: Connect) -> None:
     """Compare whole topic names, and write to no client that has not subscribed."""
     topic, alice, bob, carol = fresh_topic(), await connect(), await connect(), await connect()
     await alice.subscribe(topic)
-    await bob.subscribe(fresh_topic())
+    for other in (fresh_topic(), topic[:-1], f"{topic}x", topic.upper(), ""):
+        await bob.subscribe(other)
     await carol.send(topic, "hello")
     assert await bob.heard() == []
     assert await carol.heard() == []
@@ -157,6 +158,8 @@ BAD = {
     b"{'command': 'subscribe', 'topic': 7}": "topic",
     b"{'command': 'send', 'topic': None, 'msg': 1}": "topic",
     b"{'command': 'send', 'topic': 'foo'}": "msg",
+    b"{'command': 'send', 'topic': 'foo', 'msg': str(1)}": "",
+    b"quitting": "",
 }
 
 # What nobody types, and what a parser may stumble over.

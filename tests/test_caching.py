@@ -48,6 +48,17 @@ async def test_a_one_message_that_nobody_was_there_for_waits_for_one_subscriber(
     assert await bob.subscribe(topic) == []
 
 
+async def test_messages_for_all_and_for_one_wait_in_one_order(connect: Connect) -> None:
+    """Replay both kinds as they came, not one kind after the other."""
+    topic, sender, alice = fresh_topic(), await connect(), await connect()
+    expected = []
+    for n in range(10):
+        for delivery in ("all", "one", "one", "all"):
+            expected.append(f"{n} for {delivery}")
+            await sender.send(topic, expected[-1], delivery=delivery)
+    assert msgs(await alice.subscribe(topic)) == expected
+
+
 async def test_a_one_message_that_was_delivered_does_not_wait(connect: Connect) -> None:
     """A 'one' message that was handed to a subscriber must not be kept."""
     topic, alice, bob = fresh_topic(), await connect(), await connect()

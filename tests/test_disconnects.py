@@ -33,6 +33,17 @@ async def test_a_client_that_reset_its_connection_is_sent_nothing(connect: Conne
     raise AssertionError("each time the message was drawn for the client that was gone")
 
 
+async def test_a_topic_outlives_its_last_subscriber(connect: Connect) -> None:
+    """Forget the client, and not the topic: neither what is kept of it nor how far it has counted."""
+    topic, sender, gone, alice = fresh_topic(), await connect(), await connect(), await connect()
+    await gone.subscribe(topic)
+    await sender.send(topic, "a", "b")
+    await gone.quit()
+    await sender.send(topic, "job", delivery="one")
+    heard = await alice.subscribe(topic, last_seen=0)
+    assert [(message["msg"], message.get("index")) for message in heard] == [("b", 1), ("job", 2)]
+
+
 async def test_one_delivery_reaches_those_who_are_still_there(connect: Connect) -> None:
     """Draw only among the clients that are connected."""
     topic, sender, staying = fresh_topic(), await connect(), [await connect() for _ in range(2)]

@@ -51,6 +51,16 @@ async def test_a_subscriber_gets_only_what_came_after_last_seen(connect: Connect
     assert indexes(await bob.heard()) == [4]
 
 
+async def test_a_last_seen_beyond_the_newest_message_hides_nothing_that_is_sent_later(
+    connect: Connect,
+) -> None:
+    """`last_seen` is about the cache only: what is sent from now on goes to every subscriber."""
+    topic, sender, alice = fresh_topic(), await connect(), await connect()
+    assert await alice.subscribe(topic, last_seen=41) == []
+    await sender.send(topic, "hello")
+    assert indexes(await alice.heard()) == [0]
+
+
 async def test_a_subscriber_that_has_seen_nothing_gets_all(connect: Connect) -> None:
     """Negative numbers are valid: nothing was seen yet."""
     topic, alice = fresh_topic(), await connect()

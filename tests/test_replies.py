@@ -132,6 +132,7 @@ HOSTILE = {
     b"1" * 5_000: NOT_JSON,
     b"x" * (2**20 + 1): NOT_JSON,
     b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "command": "send"}': NOT_JSON,
+    b'{"command": "subscribe", "topic": "' + b"x" * 256 + b'"}': MALFORMED,
     b'{"command": "\\ud800", "topic": "foo"}': MALFORMED,
     b'{"command": "subscribe", "topic": "foo", "\\ud800": 1}': MALFORMED,
 }
@@ -165,6 +166,7 @@ async def test_lines_of_64_kib_and_up_to_1_mib_are_accepted(address: Address) ->
     for length in (2**16, room):
         assert await talk(address, send(topic, "x" * length)) == [SUCCESS]
     assert await talk(address, send(topic, "x" * (room + 1))) == [NOT_JSON]
+    assert await talk(address, subscribe("x" * 255)) == [SUCCESS]
 
 
 async def test_an_id_is_repeated_in_the_answer(address: Address) -> None:

@@ -141,3 +141,13 @@ class TakesAnyPrefetch(acks.Broker):
     """`prefetch` may be 0, or without `ack`."""
 
     commands = (AnySubscribe, commands.Unsubscribe, commands.Send, acks.Ack)
+
+
+@caught_by("test_work_waits_however_much_there_is")
+class KeepsTwoHundredJobs(acks.Broker):
+    """Of the work that waits, the oldest is dropped in silence."""
+
+    def enqueue(self, topic, messages):
+        super().enqueue(topic, messages)
+        while len(topic.waiting) > 200:
+            self.dequeue(topic, topic.waiting.keys()[0])

@@ -97,3 +97,11 @@ class KeepsWhatItRejects(disconnects.Server):
             if "msg" in command:
                 self.keep({**command, "delivery": "all", "index": 0})
             raise
+
+
+@caught_by("test_messages_for_all_and_for_one_wait_in_one_order")
+class ReplaysJobsLast(disconnects.Server):
+    """What was for all is replayed before what was for one."""
+
+    def unseen(self, command):
+        return sorted(super().unseen(command), key=lambda each: each.get("delivery") == "one")

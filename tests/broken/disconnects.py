@@ -49,3 +49,16 @@ class DrawsAmongAllItHasEverSeen(disconnects.Server):
     def recipients(self, command):
         ever = [client for topic, client in self.ever if topic == command["topic"]]
         return [self.random.choice(ever)] if ever and command.get("delivery") == "one" else ever
+
+
+@caught_by("test_a_topic_outlives_its_last_subscriber")
+class ForgetsTheTopic(disconnects.Server):
+    """A topic without subscribers starts anew."""
+
+    def disconnect(self, client):
+        topics = self.topics_of.get(client, ())
+        super().disconnect(client)
+        for topic in topics:
+            if topic not in self.topics:
+                self.caches.pop(topic, None)
+                self.indexes.pop(topic, None)

@@ -128,3 +128,19 @@ class ChecksEveryLastSeen(disconnects.Server):
         super().check(command)
         if not str(command.get("last_seen", -1)).lstrip("-").isdigit():
             raise wire.FieldError(command, "last_seen", "an index")
+
+
+@caught_by("test_a_last_seen_beyond_the_newest_message_hides_nothing_that_is_sent_later")
+class FiltersWhatIsNew(disconnects.Server):
+    """A subscriber is sent nothing up to its `last_seen`, also of what is new."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.seen = {}
+
+    def subscribe(self, command, client):
+        self.seen[client] = int(command.get("last_seen", -1))
+        super().subscribe(command, client)
+
+    def deliver(self, message, recipients):
+        super().deliver(message, [r for r in recipients if message["index"] > self.seen[r]])

@@ -73,3 +73,23 @@ class EverythingForEverybody(basic.Server):
 class OnlyTheFirst(basic.Server):
     def recipients(self, command):
         return {**super().recipients(command), **dict.fromkeys(list(self.topics.get("*", {}))[:1])}
+
+
+@wrong_answer_to("unsubscribe", "and it is still not subscribed")
+class Toggles(Unsubscribing):
+    def unsubscribe(self, command, client):
+        subscribers = self.topics.setdefault(command["topic"], {})
+        if client in subscribers:
+            del subscribers[client]
+        else:
+            subscribers[client] = None
+
+
+@wrong_answer_to("wildcard", "'*' is special alone, and only to subscribe")
+class AnyStar(basic.Server):
+    def recipients(self, command):
+        topic = command["topic"]
+        if topic == "*":
+            return {client: None for clients in self.topics.values() for client in clients}
+        stars = {c: None for name, subs in self.topics.items() if "*" in name for c in subs}
+        return {**super().recipients(command), **stars}

@@ -102,3 +102,38 @@ class AsksAnotherClock(WithClock):
 @wrong_answer_to("by_age", "61 seconds old is too old, 60 is not")
 class KeepsNothing(basic.Server):
     clock = staticmethod(time.monotonic)
+
+
+@wrong_answer_to("uncached", "the next one is kept again")
+class RemembersTheTopic(caching.Server):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.kept = {}
+
+    def keep(self, message):
+        if self.kept.setdefault(message["topic"], message.get("cache") is not False):
+            super().keep(message)
+
+
+@wrong_answer_to("uncached", "with all their fields")
+class TakesTheFieldAway(caching.Server):
+    def send(self, command, client):
+        if command.pop("cache", True):
+            super().send(command, client)
+        else:
+            self.deliver(command, self.recipients(command))
+
+
+@wrong_answer_to("by_age", "the same text is not the same message")
+class KnowsMessagesByTheirText(WithClock):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.times = {}
+
+    def keep(self, message):
+        self.times[str(message)] = self.clock()
+        super().keep(message)
+
+    def unseen(self, command):
+        now = self.clock()
+        return [each for each in super().unseen(command) if now - self.times[str(each)] <= 60]

@@ -112,3 +112,29 @@ class AlwaysTheFirst(delivery.Server):
     def recipients(self, command):
         takers = list(self.topics.get(command["topic"], ()))
         return takers[:1] if command.get("delivery") == "one" else takers
+
+
+@wrong_answer_to("no_echo", "it runs to the end")
+class NeedsAnother(delivery.Server):
+    def send(self, command, client):
+        others = [each for each in self.topics.get(command["topic"], {}) if each is not client]
+        one = command.get("delivery") == "one"
+        self.deliver(command, [self.random.choice(others)] if one else others)
+
+
+@wrong_answer_to("by_turns", "also with one that comes later")
+class TwiceForSubscribingTwice(delivery.Server):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.turns = {}
+
+    def subscribe(self, command, client):
+        super().subscribe(command, client)
+        self.turns.setdefault(command["topic"], []).append(client)
+
+    def recipients(self, command):
+        turns = self.turns.get(command["topic"], [])
+        if command.get("delivery") != "one" or not turns:
+            return super().recipients({**command, "delivery": "all"})
+        turns.append(turns.pop(0))
+        return turns[-1:]

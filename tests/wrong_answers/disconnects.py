@@ -129,3 +129,12 @@ class SentForOthers(LastWill):
 class TakesAnyWill(LastWill):
     def check(self, command):
         disconnects.Server.check(self, command)
+
+
+@wrong_answer_to("farewell", "a farewell is no message: nobody hears it later")
+class SendsFarewells(disconnects.Server):
+    def disconnect(self, client):
+        topics = self.topics_of.get(client, set())
+        super().disconnect(client)
+        for topic in topics:
+            self.send({"command": "send", "topic": topic, "msg": None, "left": topic}, client)

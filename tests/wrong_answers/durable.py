@@ -155,3 +155,9 @@ class ForgetsAtARestart(PayOnce):
 class RemembersTheRefused(PayOnce):
     def counts(self, sent):
         return True
+
+
+@wrong_answer_to("once", "however many keys there are, and also for one")
+class ForgetsAfterTen(PayOnce):
+    def known(self, keys):
+        return [message.msg for message in keys.cache][-10:]

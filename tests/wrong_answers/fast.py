@@ -119,3 +119,18 @@ class SortsByRecipients(Together):
         for to, run in runs.items():
             self.put(run, to)
         self.outgoing += [each for each in outgoing if self.is_answer(each[1])]
+
+
+@wrong_answer_to("turns", "and large ones when it is alone again")
+class KnowsTheFirstClient(fast.Server):
+    @property
+    def lines_in_turn(self):
+        return 1000 if list(self.connections) == [1] else 100
+
+
+@wrong_answer_to("one_answer", "whatever it is")
+class EmptyIdsAreNone(fast.Broker):
+    def answer_run(self, sends, client):
+        if any(send.id for send in sends if send.id is not commands.UNSET):
+            return super().answer_run(sends, client)
+        self.outgoing.append(((client,), [commands.encode({"success": True}) * len(sends)]))

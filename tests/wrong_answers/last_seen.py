@@ -116,3 +116,15 @@ class WantsAnEpoch(WithEpoch):
 class ForgetsAllLastSeen(WithEpoch):
     def unseen(self, command):
         return super().unseen({**command, "last_seen": -1})
+
+
+@wrong_answer_to("epoch", "a live message as well")
+class OnlyInReplays(WithEpoch):
+    def send(self, command, client):
+        last_seen.Server.send(self, command, client)
+
+    def unseen(self, command):
+        messages = super().unseen(command)
+        for each in messages:
+            each["epoch"] = self.epoch
+        return messages

@@ -117,3 +117,23 @@ class TurnsRound(Outbox):
 @wrong_answer_to("newest", "and nothing out of order")
 class TheNewestFirst(WithOutbox):
     outbox_class = TurnsRound
+
+
+@wrong_answer_to("at_most_three", "to leave a topic that is not hers makes no room")
+class CountsDown(AtMostThree):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.counts = {}
+
+    def may_subscribe(self, topic, client):
+        if topic in self.topics_of.get(client, {}):
+            return True
+        self.counts[client] = self.counts.get(client, 0)
+        if self.counts[client] == 3:
+            return False
+        self.counts[client] += 1
+        return True
+
+    def unsubscribe(self, command, client):
+        super().unsubscribe(command, client)
+        self.counts[client] = self.counts.get(client, 0) - 1

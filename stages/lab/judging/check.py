@@ -60,7 +60,8 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
             f"check expects a class: write check({type(server).__name__}, …), not check({type(server).__name__}(), …)."
         )
     is_broker = issubclass(server, broker.Broker)
-    if not is_broker and not inspect.iscoroutinefunction(getattr(server, "handle_client", None)):
+    method = inspect.unwrap(getattr(server, "handle_client", lambda: None))
+    if not is_broker and not inspect.iscoroutinefunction(method):
         raise CannotJudge(
             f"{server.__name__} is no server: expected a method `async def handle_client(self, reader, client)`, or a class that extends a stage's."
         )

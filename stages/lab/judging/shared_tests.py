@@ -71,6 +71,8 @@ def run_tests(server: type[serve.Handler] | str, until: str) -> list[Claim]:
             [str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until],
             plugins=[judge],
         )
+    if result == pytest.ExitCode.INTERRUPTED and not judge.given_up:
+        raise KeyboardInterrupt
     if result == pytest.ExitCode.USAGE_ERROR:
         raise CannotJudge(told.getvalue().strip().removeprefix("ERROR: --target: "))
     if judge.given_up:

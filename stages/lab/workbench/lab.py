@@ -31,6 +31,8 @@ PING = re.compile(rb"lab-ping-\d+")
 ASK = '{"command": "%s", "id": "%s"}\n'
 """Nonsense on either wire; the complaint repeats the command, or the id."""
 
+PING_NOT_REPEATED = "an answer to an unknown command (an error that repeats it)"
+
 
 class Running(Protocol):
     """How a server runs and is reached: behind this, notebooks can do without threads and
@@ -300,9 +302,12 @@ class NamedClient(Verbs):
         self.unanswered.add(ping.encode())
         if self.connected:
             self.writer.write((ASK % (ping, ping)).encode())
-        while self.connected and ping.encode() in self.unanswered:
-            await self.hear(lambda: ping.encode() in self.unanswered, "an answer")
+        await self.patiently(self.hear_pong(ping.encode()), PING_NOT_REPEATED, 5 * TIMEOUT)
         return ping.encode()
+
+    async def hear_pong(self, ping: bytes) -> None:
+        while self.connected and ping in self.unanswered:
+            await self.hear(lambda: ping in self.unanswered, PING_NOT_REPEATED)
 
     async def hear(self, needed: Callable[[], bool], what: str) -> None:
         """Take in a line, if it is still needed once it is our turn to read."""
@@ -322,12 +327,15 @@ class NamedClient(Verbs):
         else:
             self.heard.append(decode(line))
 
-    async def patiently(self, event: Awaitable[T], what: str) -> T:
+    async def patiently(self, event: Awaitable[T], what: str, seconds: int = TIMEOUT) -> T:
         try:
-            return await asyncio.wait_for(event, TIMEOUT)
+            async with asyncio.timeout(seconds) as patience:
+                return await event
         except TimeoutError:
+            if not patience.expired():
+                raise  # somebody else's, who has said why
             raise TimeoutError(
-                f"{self.name} has waited {TIMEOUT} seconds for {what}: none came"
+                f"{self.name} has waited {seconds} seconds for {what}: none came"
             ) from None
 
     @property

@@ -27,6 +27,12 @@ async def nack(lab: Lab) -> Claims:
     yield Claim("it can be given back once", False, (await alice.ask(command))["success"])
     ack = await bob.ack({"topic": "jobs", "index": 0})
     yield Claim("the other worker can acknowledge it", True, ack["success"])
+    await bob.leave()
+    await alice.subscribe("alone", ack=True)
+    await alice.send("alone", "nobody else", delivery="one")
+    await accepted(alice, command="nack", topic="alone", index=0)
+    times = (await heard(alice)).count("nobody else")
+    yield Claim("with nobody else there, it comes back or waits", True, times in (1, 2))
     kept = await alice.ack({"topic": "chores", "index": 0})
     yield Claim("work of another topic stays where it is", True, kept["success"])
     carol, dave = await lab.connect("carol"), await lab.connect("dave")
@@ -34,7 +40,7 @@ async def nack(lab: Lab) -> Claims:
         await worker.subscribe("errands", ack=True)
     back = 0
     for number in range(10):
-        await bob.send("errands", "shop", delivery="one")
+        await alice.send("errands", "shop", delivery="one")
         holder = carol if number in [each["index"] for each in await carol.all_messages()] else dave
         before = len(await holder.all_messages())
         await accepted(holder, command="nack", topic="errands", index=number)
@@ -61,6 +67,16 @@ async def poison(lab: Lab) -> Claims:
     await erin.break_off()
     await frank.subscribe("chores", ack=True)
     yield Claim("messages of other topics are not counted with it", ["deadly"], await heard(frank))
+    await boss.send("pairs", "deadly", delivery="one")
+    for name in ("gus", "hal", "ida"):
+        if name == "ida":
+            await boss.send("pairs", "harmless", delivery="one")
+        worker = await lab.connect(name)
+        await worker.subscribe("pairs", ack=True, prefetch=2)
+        await worker.break_off()
+    jane = await lab.connect("jane")
+    await jane.subscribe("pairs", ack=True, prefetch=2)
+    yield Claim("what it comes back with is not dropped", ["harmless"], await heard(jane))
     server: Any = lab.server
     lab.restart(type(server)(ack_timeout=0.1, seed=42))
     boss, frank = await lab.connect("boss"), await lab.connect("frank")

@@ -22,7 +22,10 @@ async def unsubscribe(lab: Lab) -> Claims:
     yield Claim("unsubscribing twice does no harm", [], await alice.raw(UNSUBSCRIBE))
     never = UNSUBSCRIBE.replace("foo", "never heard of")
     yield Claim("nor does it without a subscription", [], await bob.raw(never))
+    await bob.send("foo", "still gone")
+    yield Claim("and it is still not subscribed", ["other"], await heard(alice))
     await alice.subscribe("foo")
+    await bob.raw(UNSUBSCRIBE)
     await bob.send("foo", "again")
     yield Claim(
         "a client that subscribes again hears again", ["other", "again"], await heard(alice)
@@ -46,6 +49,9 @@ async def wildcard(lab: Lab) -> Claims:
     yield Claim(
         "there may be many of them", [[1, 2, 3, 4], [4]], [await heard(alice), await heard(carol)]
     )
+    await bob.subscribe("a*b")
+    await bob.send("*", "to the star")
+    yield Claim("'*' is special alone, and only to subscribe", [1, 3, 4], await heard(bob))
 
 
 EXERCISES = (unsubscribe, wildcard)

@@ -15,6 +15,12 @@ async def uncached(lab: Lab) -> Claims:
     await alice.send("foo", "for now only", cache=False)
     both = ["keep me", "for now only"]
     yield Claim("both are delivered to those that are there", both, await heard(alice))
+    last = (await alice.all_messages())[-1:]
+    yield Claim("with all their fields", [False], [message.get("cache") for message in last])
+    await alice.send("bar", "for now only", cache=False)
+    await alice.send("bar", "keep me")
+    await carol.subscribe("bar")
+    yield Claim("the next one is kept again", ["keep me"], await heard(carol))
     await bob.subscribe("foo")
     yield Claim("only one is kept for those that come late", ["keep me"], await heard(bob))
     await carol.send("foo", "just one of you", delivery="one", cache=False)
@@ -47,11 +53,13 @@ async def by_age(lab: Lab) -> Claims:
     ]
     await alice.subscribe("news")
     await bob.send("news", "old")
+    await bob.send("again", "twice")
     seconds = 1001.0
     await bob.send("news", "just")
     seconds = 1002.0
     await bob.send("news", "fresh", time="noon")
     seconds = 1061.0
+    await bob.send("again", "twice")
     await carol.subscribe("news")
     yield Claim("61 seconds old is too old, 60 is not", ["just", "fresh"], await heard(carol))
     sent: list[dict[str, Any]] = [
@@ -60,11 +68,13 @@ async def by_age(lab: Lab) -> Claims:
     sent[2]["time"] = "noon"
     yield Claim("what is delivered is what was sent", sent, await alice.all_messages())
     yield Claim("and so is what is replayed", sent[1:], await carol.all_messages())
+    await dave.subscribe("again")
+    yield Claim("the same text is not the same message", ["twice"], await heard(dave))
     await bob.send("jobs", "wash", delivery="one")
     seconds = 2000.0
     await dave.subscribe("news")
     await dave.subscribe("jobs")
-    yield Claim("later, nothing is left", [], await heard(dave))
+    yield Claim("later, nothing is left", ["twice"], await heard(dave))
 
 
 EXERCISES = (uncached, by_age)

@@ -22,6 +22,9 @@ async def no_echo(lab: Lab) -> Claims:
     before = await heard(bob)
     for number in range(10):
         await alice.send("foo", number, delivery="one")
+    await bob.send("empty", "nobody is there", delivery="one")
+    await bob.subscribe("alone")
+    await bob.send("alone", "only me", delivery="one")
     yield Claim(
         "a `one` message is never drawn for its sender", [*before, *range(10)], await heard(bob)
     )
@@ -57,6 +60,7 @@ async def by_turns(lab: Lab) -> Claims:
             await boss.send("jobs", "news", delivery="all")
         await boss.send("jobs", f"mixed {number}", delivery="one")
     yield Claim("whatever is sent to all", [2, 2, 2, 0], await shares("mixed"))
+    await workers[0].subscribe("jobs")  # once more: it does not double her turns
     await workers[3].subscribe("jobs")
     for number in range(8):
         await boss.send("jobs", f"late {number}", delivery="one")

@@ -82,6 +82,14 @@ async def once(lab: Lab) -> Claims:
     )
     await pay(alice, topic="bar", msg="elsewhere", key="invoice 7")
     yield Claim("another topic has its own keys", ["elsewhere"], (await heard(alice))[-1:])
+    for number in range(20):
+        await pay(alice, topic="bar", msg="more", key=f"another {number}")
+    await pay(alice, topic="bar", msg="late", key="invoice 7")
+    job = {"command": "send", "topic": "bar", "delivery": "one", "msg": "job", "key": "job 1"}
+    for _ in range(2):
+        await accepted(alice, **job)
+    rest = [text for text in await heard(alice) if text in ("late", "job")]
+    yield Claim("however many keys there are, and also for one", ["job"], rest)
     for _ in range(2):
         await pay(alice, msg="no key")
     yield Claim("no key is no key", ["no key"] * 2, (await heard(alice))[-2:])
@@ -99,9 +107,9 @@ async def once(lab: Lab) -> Claims:
     server: Any = lab.server
     lab.restart(type(server)(data=server.data, waiting_length=1))
     carol = await lab.connect("carol")
-    job = {"command": "send", "topic": "jobs", "delivery": "one"}
-    await accepted(carol, **job, msg="first", key="a")
-    refused = [(await carol.ask({**job, "msg": "second", "key": "b"}))["success"] for _ in range(2)]
+    job = {"command": "send", "topic": "jobs", "delivery": "one", "msg": "work"}
+    await accepted(carol, **job, key="a")
+    refused = [(await carol.ask({**job, "key": "b"}))["success"] for _ in range(2)]
     yield Claim("what was refused was not sent: it is refused again", [False, False], refused)
 
 

@@ -36,6 +36,9 @@ async def turns(lab: Lab) -> Claims:
     await bob.break_off()
     yield Claim("also when one of them has gone", 100, await largest())
     await carol.break_off()
+    dave = await lab.connect("dave")
+    await alice.leave()
+    alice = dave
     yield Claim("and large ones when it is alone again", True, 100 < await largest() <= 1000)
 
 
@@ -116,6 +119,8 @@ async def one_answer(lab: Lab) -> Claims:
     yield Claim("an id still comes back, in order", [None, 7, None, 8], ids)
     got = await burst(alice, [{**send, "id": number} for number in range(3)])
     yield Claim("also if all have one", [0, 1, 2], [each.get("id") for each in got])
+    got = await burst(alice, [{**send, "id": ""}, {**send, "id": 0}])
+    yield Claim("whatever it is", ["", 0], [each.get("id") for each in got])
 
 
 EXERCISES = (together, turns, one_answer)

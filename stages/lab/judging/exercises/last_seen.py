@@ -26,6 +26,8 @@ async def position(lab: Lab) -> Claims:
     await alice.send("bar", "elsewhere")
     yield Claim("other topics have their own", at(2), await alice.raw(ask))
     yield Claim("only the client that asks is answered", ["a", "b"], await heard(bob))
+    await bob.subscribe("foo", last_seen=-1)
+    yield Claim("a replay turns nothing back", at(2), await alice.raw(ask))
     server: Any = lab.server
     lab.restart(type(server)(cache_length=1))
     carol = await lab.connect("carol")
@@ -56,6 +58,8 @@ async def epoch(lab: Lab) -> Claims:
     await alice.send("bar", "for one", delivery="one")
     await erin.subscribe("bar")
     yield Claim("a `one` message has it as well", own, (await erin.all_messages())[-1].get("epoch"))
+    await alice.send("bar", "live")
+    yield Claim("a live message as well", own, (await erin.all_messages())[-1].get("epoch"))
     server: Any = lab.server
     lab.restart(type(server)())
     frank = await lab.connect("frank")

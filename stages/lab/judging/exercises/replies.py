@@ -47,6 +47,11 @@ async def headers(lab: Lab) -> Claims:
     heard = await alice.all_messages()
     yield Claim("and delivered", [{"trace": "a7"}], [message.get("headers") for message in heard])
     yield Claim("a message needs none", True, await accepted(alice, **send))
+    last = (await alice.all_messages())[-1:]
+    yield Claim("and has none then", [{}], [message.get("headers") or {} for message in last])
+    await accepted(alice, **{**send, "delivery": "one"}, headers={"trace": "b8"})
+    last = (await alice.all_messages())[-1:]
+    yield Claim("one for one may have them", [{"trace": "b8"}], [m.get("headers") for m in last])
     for wrong in ({"trace": 7}, "trace", ["trace"], None):
         answer = await alice.ask({**send, "headers": wrong})
         yield Claim(f"headers of {wrong!r} are malformed", MALFORMED, answer.get("reason"))

@@ -24,6 +24,9 @@ async def at_most_three(lab: Lab) -> Claims:
     yield Claim("and changes nothing: the three are still hers", [True] * 3, again)
     await bob.send("d", "hello")
     yield Claim("what is sent there is not delivered", [], await heard(alice))
+    await alice.unsubscribe("never subscribed")
+    fourth = (await alice.subscribe("d"))["success"]
+    yield Claim("to leave a topic that is not hers makes no room", False, fourth)
     others = [(await bob.subscribe(topic))["success"] for topic in ("d", "e", "f")]
     yield Claim("everybody has three, whatever others have", [True] * 3, others)
     await alice.unsubscribe("a")
