@@ -39,7 +39,7 @@ function handle(bytes, socket) {
   if (bytes.length > LIMIT) fail('line too long')
   const line = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trim()
   const { "'command'": command, "'topic'": topic, "'msg'": msg } = parse(line)
-  if (!["'subscribe'", "'send'"].includes(command)) fail('command must be subscribe or send')
+  if (!["'subscribe'", "'send'"].includes(command)) fail(`command must be subscribe or send: got ${command}`)
   if (!/^['"]/.test(topic)) fail('topic must be a string')
   if (command === "'send'" && msg === undefined) fail('msg is missing')
   if (command === "'subscribe'") topics.set(topic, (topics.get(topic) ?? new Set()).add(socket))

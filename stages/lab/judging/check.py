@@ -113,9 +113,10 @@ def created(server: type[Any], folder: str) -> Any:
     try:
         return server(**trial_settings(server, folder))
     except Exception as problem:
-        where = serve.described if serve.learners_frames(problem) else repr
+        own = serve.learners_frames(problem)
+        told = serve.described(problem) if own else f"{type(problem).__name__}: {problem}"
         raise CannotJudge(
-            f"{server.__name__} cannot be created: {where(problem)}. Expected a class that needs no arguments."
+            f"{server.__name__} cannot be created: {told}. Expected a class that needs no arguments."
         ) from None
 
 
