@@ -129,7 +129,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
             raise Unusable(f"nothing answers at {target}: {problem}") from None
         yield address
         return
-    if ":" not in target and not target.endswith(".py"):
+    if not target.endswith(".py") and not all(target.rpartition(":")):
         forms = "my_server.py, package.module:Class or localhost:7777"
         raise Unusable(f"{target!r} is nothing to judge: expected {forms}")
     command = [sys.executable, __file__, target, folder]

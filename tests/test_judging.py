@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +144,48 @@ def test_a_claim_that_is_broken_ends_with_1_and_is_explained() -> None:
         "      hint: Write each message to every client that has subscribed to exactly this topic.",
     ]
     assert "      server   --> client 1  #0 'hello'\n" in told
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C reaches the whole console")
+def test_ctrl_c_is_no_verdict() -> None:
+    command = [sys.executable, "-m", "stages.judge", "stages.beyond.acks:Server", "--until", "acks"]
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        told = process.stderr.read(1)  # of the progress bar: it judges
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert told.endswith(b"stages.judge: interrupted before everything was judged\n")
+
+
+def test_nothing_is_no_target() -> None:
+    for target, problem in (
+        ("", "there is nothing to judge"),
+        (":7777", "':7777' is nothing to judge: expected my_server.py, package.module:Class or"),
+        (
+            "tests/broken/__init__.py",
+            "cannot load tests/broken/__init__.py: it has no class `Server`",
+        ),
+    ):
+        result = judged(target)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"stages.judge: {problem}")
+        assert len(result.stderr.splitlines()) == 1
+
+
+async def test_a_method_that_nobody_would_await_is_named() -> None:
+    class Mine(basic.Server):
+        async def send(self, command: Any, client: Any) -> None:  # type: ignore[override]
+            pass
+
+    told = str(await check(Mine, until="basic"))
+    assert (
+        told == "Mine.send is a coroutine, and nobody would await it: write `def`, not `async def`."
+    )
 
 
 def test_many_targets_are_a_table_and_an_unusable_one_is_told(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Judge a server by the project's shared tests: the very tests that `pytest` runs, found in its
 checkout."""
 
+import signal
 import sys
-from contextlib import redirect_stderr
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 
@@ -27,6 +30,8 @@ class Judge:
     """A pytest plugin that hands a server to the tests, and collects what they find."""
 
     given_up = ""  # why the rest is not judged
+    interrupted = False
+    session: pytest.Session | None = None
 
     def __init__(self, server: type[serve.Handler] | str) -> None:
         self.server = server
@@ -38,7 +43,29 @@ class Judge:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.option.target = self.server
 
+    @contextmanager
+    def ending_at_ctrl_c(self) -> Iterator[None]:
+        """Meanwhile, Ctrl-C ends the judging after the claim that is being judged: in the middle of
+        one, pytest would print a traceback of its own."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(_number: int, _frame: object) -> None:
+            self.interrupted = True
+            if self.session:
+                self.session.shouldstop = "interrupted"
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.session = session
+        if self.interrupted:  # while the tests were being collected
+            session.shouldstop = "interrupted"
         count = len(session.items)
         self.progress = tqdm(
             total=count, unit="claim", file=self.screen, delay=PATIENCE, leave=False
@@ -64,15 +91,17 @@ def run_tests(server: type[serve.Handler] | str, until: str) -> list[Claim]:
             f"the tests are not at {TESTS}: "
             "expected the project's checkout, installed with `pip install -e`"
         )
+    if not server:
+        raise CannotJudge("there is nothing to judge: expected a file, a class or an address")
     judge = Judge(server)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
-    with redirect_stderr(StringIO()) as told:
+    with redirect_stderr(StringIO()) as told, judge.ending_at_ctrl_c():
         result = pytest.main(
             [str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until],
             plugins=[judge],
         )
-    if result == pytest.ExitCode.INTERRUPTED and not judge.given_up:
+    if judge.interrupted:
         raise KeyboardInterrupt
     if result == pytest.ExitCode.USAGE_ERROR:
         raise CannotJudge(told.getvalue().strip().removeprefix("ERROR: --target: "))
