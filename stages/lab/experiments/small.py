@@ -16,6 +16,7 @@ from stages.beyond import acks, commands, replies
 from stages.beyond.broker import Batch, Broker, Outgoing
 from stages.beyond.commands import Message
 from stages.beyond.topic import Client, Topic
+from stages.connection import Connection
 
 
 class Answering(disconnects.Server):
@@ -44,11 +45,11 @@ class Waiting(replies.Server):
         async for data in self.hear(reader):
             outgoing = await self.carry_out(client, data)
             reached = {each for clients, _ in outgoing for each in clients}
-            for each in sorted(reached & self.connections.keys() - {client}):
-                await self.wait_for(each)
+            for each in sorted(reached - {client}):
+                if each in self.connections:  # it may leave while we wait for another
+                    await self.wait_for(self.connections[each])
 
-    async def wait_for(self, client: Client) -> None:
-        connection = self.connections[client]
+    async def wait_for(self, connection: Connection) -> None:
         connection.limit(2**20)
         try:
             async with asyncio.timeout(1):
