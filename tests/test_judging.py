@@ -1,4 +1,4 @@
-"""Verdicts that can be trusted: `check` in a notebook, `python -m stages.judge` in a terminal."""
+"""Verdicts that can be trusted: `check` in a notebook, `python -m stages.lab.judge` in a terminal."""
 
 import asyncio
 import json
@@ -124,7 +124,7 @@ async def test_a_broker_is_judged_within_a_server() -> None:
 
 
 def judged(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.judge", *arguments]
+    command = [sys.executable, "-m", "stages.lab.judge", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
 
 
@@ -149,7 +149,14 @@ def test_a_claim_that_is_broken_ends_with_1_and_is_explained() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C reaches the whole console")
 def test_ctrl_c_is_no_verdict() -> None:
-    command = [sys.executable, "-m", "stages.judge", "stages.beyond.acks:Server", "--until", "acks"]
+    command = [
+        sys.executable,
+        "-m",
+        "stages.lab.judge",
+        "stages.beyond.acks:Server",
+        "--until",
+        "acks",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -159,7 +166,7 @@ def test_ctrl_c_is_no_verdict() -> None:
         process.send_signal(signal.SIGINT)
         out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")
-    assert told.endswith(b"stages.judge: interrupted before everything was judged\n")
+    assert told.endswith(b"stages.lab.judge: interrupted before everything was judged\n")
 
 
 def test_nothing_is_no_target() -> None:
@@ -173,7 +180,7 @@ def test_nothing_is_no_target() -> None:
     ):
         result = judged(target)
         assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"stages.judge: {problem}")
+        assert result.stderr.startswith(f"stages.lab.judge: {problem}")
         assert len(result.stderr.splitlines()) == 1
 
 
@@ -199,7 +206,7 @@ def test_many_targets_are_a_table_and_an_unusable_one_is_told(tmp_path: Path) ->
     assert f"cannot use {plain}: the class Server is no server" in unusable
     alone = judged(plain)
     assert (alone.returncode, alone.stdout) == (2, "")
-    assert alone.stderr.startswith(f"stages.judge: cannot use {plain}: ")
+    assert alone.stderr.startswith(f"stages.lab.judge: cannot use {plain}: ")
     assert len(alone.stderr.splitlines()) == 1
 
 

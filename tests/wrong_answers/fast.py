@@ -99,7 +99,7 @@ class OnlyTheLast(Together):
         self.outgoing = [*messages[-1:], *[each for each in outgoing if self.is_answer(each[1])]]
 
 
-@wrong_answer_to("together", "it runs to the end")
+@wrong_answer_to("together", "each is answered")
 class ForgetsTheAnswers(Together):
     def join(self, client, outgoing):
         messages = [each for each in outgoing if not self.is_answer(each[1])]
@@ -107,6 +107,8 @@ class ForgetsTheAnswers(Together):
             self.outgoing = outgoing
         else:
             self.put([each for _, what in messages for each in what], messages[0][0])
+            answers = [each for each in outgoing if self.is_answer(each[1])]
+            self.outgoing += [each for each in answers if not each[1][0]["success"]]
 
 
 @wrong_answer_to("together", "also of topics in turn")

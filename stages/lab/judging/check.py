@@ -143,7 +143,7 @@ def summed_up(claims: list[Claim], stage: str) -> list[Claim]:
     """The claims of a stage one by one, and all others as one: they hold, or the first that does
     not and how many more."""
     own = [claim for claim in claims if claim.stage in (stage, "")]
-    others = [claim for claim in claims if claim not in own]
+    others = [claim for claim in claims if claim.stage not in (stage, "")]
     broken = sorted((claim for claim in others if not claim.held), key=lambda each: each.hardening)
     if broken:
         more = f" (and {len(broken) - 1} more)" if broken[1:] else ""

@@ -84,15 +84,20 @@ def overview(server: type) -> Text:
     rows = [["", *columns]] + [
         [method, *(role(server, method) for server in columns.values())] for method in methods
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    plain = "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    plain = aligned(rows)
     head, *body = [
         f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows
     ]
     return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """A table in plain text, as wide as its cells need."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def column_name(server: type) -> str:

@@ -1,9 +1,9 @@
 """Judge servers by the project's shared tests, stage by stage.
 
-    $ python -m stages.judge my_server.py                    a file with a class `Server`
-    $ python -m stages.judge package.module:Class --until caching
-    $ python -m stages.judge localhost:7777                  whatever listens there
-    $ python -m stages.judge class/*.py                      many: a table
+    $ python -m stages.lab.judge my_server.py                    a file with a class `Server`
+    $ python -m stages.lab.judge package.module:Class --until caching
+    $ python -m stages.lab.judge localhost:7777                  whatever listens there
+    $ python -m stages.lab.judge class/*.py                      many: a table
 
 It ends with 0 if every claim holds, with 1 if one does not, and with 2 if there is nothing to
 judge.
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from stages.lab.judging.claims import Claim, outcome, verdict
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
+from stages.lab.workbench.reading import aligned
 from stages.settings import Parser
 
 
@@ -79,16 +80,11 @@ def table(judgements: list[Judgement], stages: list[str]) -> str:
     for each in judgements:
         scores = [score(each.of(stage)) if each.claims else "" for stage in stages]
         rows.append([each.target, *scores, each.problem or each.outcome])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned(rows)
 
 
 def parser() -> Parser:
-    parser = Parser(prog="stages.judge", description="Judge servers by the shared tests.")
+    parser = Parser(prog="stages.lab.judge", description="Judge servers by the shared tests.")
     parser.add_argument(
         "targets",
         nargs="+",
@@ -107,7 +103,7 @@ def parser() -> Parser:
 
 
 def main() -> None:
-    """The command line: `python -m stages.judge TARGET … [--until STAGE] [--json]`."""
+    """The command line: `python -m stages.lab.judge TARGET … [--until STAGE] [--json]`."""
     arguments = parser()
     chosen = arguments.parse_args()
     stages = NAMES[: NAMES.index(chosen.until) + 1]
