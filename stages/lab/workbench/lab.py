@@ -313,7 +313,11 @@ class NamedClient(Verbs):
         """Take in a line, if it is still needed once it is our turn to read."""
         async with self.reading:
             if self.connected and needed():
-                self.take_in(await self.patiently(self.reader.readline(), what))
+                try:
+                    line = await self.patiently(self.reader.readline(), what)
+                except ConnectionError:  # a reset: it had not read all that we said
+                    line = b""
+                self.take_in(line)
 
     def take_in(self, line: bytes) -> None:
         """Keep a line; an empty one says that the server has closed the connection."""
