@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from stages import wire
 from stages.client import conversation
 from stages.client.conversation import MAX_LINE
-from stages.lab.workbench.record import Arrow, Step, command_text, message_text, shortened
+from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
 
 TIMEOUT = 10.0
 """Seconds that a test waits for a server that does not answer."""
@@ -77,7 +77,7 @@ class Peer:
         self.private = fresh_topic()
         self.inbox: list[Message] = []
         self.said = 0  # commands since the last mark
-        self.note("connect", "connects")
+        self.transcript.append(Step("connect", name, "connects"))
 
     @classmethod
     async def connect(
@@ -110,18 +110,21 @@ class Peer:
             fields = defaults | fields | {"id": next(number)}
         return conversation.encode(fields, speaks_json=self.speaks_json)
 
-    def note(self, kind: str, text: str) -> None:
-        self.transcript.append(Step(kind, self.name, text))
+    def note_leaving(self, text: str) -> None:
+        self.transcript.append(Step("leave", self.name, text))
+
+    def note(self, line: str) -> None:
+        self.transcript.append(Step.of_line(self.name, line))
 
     def write_command(self, **fields: Any) -> None:
-        self.note(*command_text(str(fields)))
+        self.note(str(fields))
         self.said += 1
         self.writer.write(self.line(**fields))
 
     async def write(self, data: bytes, piece: int = 2**20) -> None:
         """Send bytes as they are, in pieces of a given length."""
         for line in data.splitlines():
-            self.note(*command_text(line.decode(errors="replace")))
+            self.note(line.decode(errors="replace"))
         for start in range(0, len(data), piece):
             self.writer.write(data[start : start + piece])
             await patiently(self.writer.drain(), "the server to read what was sent")
@@ -192,7 +195,7 @@ class Peer:
             message = {"error": f"{message['reason']} {message.get('detail', '')}"}
         if message.get("topic") != self.private and "success" not in message and self.transcript:
             kind, text = (
-                ("error", shortened(str(message["error"])))
+                ("error", shortened(printable(str(message["error"]))))
                 if "error" in message
                 else ("deliver", "")
             )
@@ -214,13 +217,13 @@ class Peer:
 
     async def end(self) -> list[Message]:
         """Close our half of the connection; gives what came until the server closed the other."""
-        self.note("leave", "closes its half")
+        self.note_leaving("closes its half")
         self.writer.write_eof()
         return await self.rest()
 
     def reset(self) -> None:
         """Break off at once: with no time to linger, close() makes the system send a TCP reset."""
-        self.note("leave", "breaks off")
+        self.note_leaving("breaks off")
         no_time = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, no_time

@@ -3,7 +3,7 @@
     lab = launch(delivery.Server(seed=42))
     alice = await lab.connect("alice")
     await alice.subscribe("foo")
-    lab.diagram()
+    lab.diagram()      # or lab.film()
 
 Its folders: the `workbench` (launch, clients, the record of what went over the wire), the
 `pictures` made of the record, the `judging` of a class by exercises and tests, and the
@@ -11,8 +11,10 @@ Its folders: the `workbench` (launch, clients, the record of what went over the 
 """
 
 from stages.lab.judging.check import check
-from stages.lab.judging.guess import guessed
+from stages.lab.judging.guess import guessed, reveal
+from stages.lab.pictures.compare import compare
+from stages.lab.pictures.legend import legend
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.reading import changes, overview, show
 
-__all__ = ["changes", "check", "guessed", "launch", "overview", "show"]
+__all__ = ["changes", "check", "compare", "guessed", "launch", "legend", "overview", "reveal", "show"]

@@ -2,10 +2,11 @@
 
     $ python -m stages.lab.refresh
 
-Running it twice changes nothing. The picture of the cell tagged `readme` becomes README's.
+Running it twice changes nothing. The film of the cell tagged `readme` becomes README's.
 """
 
 import os
+from base64 import b64decode
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,9 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 
+HIDDEN = {"jupyter": {"outputs_hidden": True}}
+"""Of a cell tagged `predict`: the answer is seen when the reader runs it."""
+
 
 def run(notebook: NotebookNode) -> None:
     """Execute the notebook and leave nothing in it that differs from run to run."""
@@ -28,18 +32,20 @@ def run(notebook: NotebookNode) -> None:
     notebook.nbformat_minor = 5
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"c{number:02}"
-        cell.metadata = {"tags": cell.metadata.tags} if "tags" in cell.metadata else {}
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = ({"tags": tags} if tags else {}) | (HIDDEN if "predict" in tags else {})
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(
                 "application/vnd.jupyter.widget-view+json", None
             )  # names a live object
 
 
-def picture(notebook: NotebookNode) -> str | None:
+def film(notebook: NotebookNode) -> bytes | None:
     """The SVG of the cell tagged `readme`."""
     for cell in notebook.cells:
         if "readme" in cell.metadata.get("tags", []):
-            return str(cell.outputs[0].data["image/svg+xml"])
+            html = cell.outputs[0].data["text/html"]
+            return b64decode(html.partition(";base64,")[2].partition('"')[0])
     return None
 
 
@@ -51,8 +57,8 @@ def main() -> None:
         notebook = nbformat.read(path, as_version=4)
         run(notebook)
         nbformat.write(notebook, path)
-        if svg := picture(notebook):
-            (NOTEBOOKS / "diagram.svg").write_text(svg + "\n", encoding="utf-8")
+        if svg := film(notebook):
+            (NOTEBOOKS / "film.svg").write_bytes(svg + b"\n")
 
 
 if __name__ == "__main__":

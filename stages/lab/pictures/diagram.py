@@ -8,10 +8,13 @@ times, ports or ids, so that the same traffic always gives the same bytes.
 from collections.abc import Iterator
 from typing import Any
 
-from stages.lab.pictures.drawing import CacheRow, Drawing
+from stages.lab.pictures.columns import receivers
+from stages.lab.pictures.drawing import NOTES, CacheRow, Drawing
+from stages.lab.pictures.svg import bundle
 from stages.lab.workbench.record import Messages, Step, message_text, printable, shortened
 
 CHIPS = 4  # of a longer cache, only the last ones are shown
+SIGNS = {"new": "+", "old": "-", "chip": ""}
 
 
 class Diagram:
@@ -30,29 +33,39 @@ class Diagram:
         arrivals = [step.who for step in self.steps if step.kind == "connect"]
         addressed = [arrow.who for step in self.steps for arrow in step.arrows]
         self.names = list(dict.fromkeys([*self.connected, *arrivals, *addressed]))
+        listening = receivers(steps)
+        self.senders = [name for name in self.names if name not in listening]
+        self.others = [name for name in self.names if name in listening]
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"image/svg+xml": self.svg(), "text/plain": str(self)}
+        return bundle(self.svg(), str(self))
 
     def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> Iterator[str]:
         width = max(map(len, ["server", *self.names]))
-        lines = []
         for step, changes in zip(self.steps, self.changes, strict=True):
-            if step.kind in ("connect", "leave"):
-                lines.append(f"{step.who:{width}} {step.text}")
+            if step.kind in ("connect", "leave", "restart"):
+                yield f"{step.who:{width}} {step.text}"
             else:
-                lines.append(f"{step.who:{width}} --> {'server':{width}}  {step.label}")
+                yield f"{step.who:{width}} --> {'server':{width}}  {step.label}"
             for arrow in step.arrows:
-                head, note = ("--x", " (lost)") if arrow.kind == "lost" else ("-->", "")
-                note = " (replay)" if arrow.kind == "replay" else note
-                lines.append(f"{'server':{width}} {head} {arrow.who:{width}}  {arrow.text}{note}")
+                head = "--x" if arrow.kind in NOTES else "-->"
+                note = {**NOTES, "replay": "replay"}.get(arrow.kind)
+                sign = "✗ " if arrow.kind == "error" else ""
+                yield (
+                    f"{'server':{width}} {head} {arrow.who:{width}}  {sign}{arrow.text}"
+                    + (f" ({note})" if note else "")
+                )
+            if step.fate:
+                yield f"{'':{width}}     ({step.fate})"
             for topic, chips in changes:
-                shown = [{"new": "+", "old": "-", "chip": ""}[kind] + text for kind, text in chips]
-                lines.append(f"{'':{width}}     cache {topic}: {', '.join(shown)}")
-        return "\n".join(lines)
+                shown = [SIGNS[kind] + text for kind, text in chips]
+                yield f"{'server':{width}} keeps {topic}: {', '.join(shown)}"
 
     def svg(self) -> str:
-        return Drawing(self.steps, self.changes, self.connected, self.names).svg()
+        return Drawing(self.steps, self.changes, self.connected, self.senders, self.others).svg()
 
 
 def connected_after(steps: list[Step]) -> list[str]:
@@ -67,8 +80,8 @@ def connected_after(steps: list[Step]) -> list[str]:
 
 def cache_changes(before: Messages, after: Messages) -> Iterator[CacheRow]:
     """Each topic whose cache has changed, with its messages: kept (chip), new and dropped (old)."""
-    for topic, cache in after.items():
-        old = before.get(topic, [])
+    for topic in dict.fromkeys([*before, *after]):
+        old, cache = before.get(topic, []), after.get(topic, [])
         if cache != old:
             gone = [("old", message_text(message)) for message in old if message not in cache]
             kept = [

@@ -1,32 +1,34 @@
 """The diagram as an SVG, of our own making, since no kept library draws this offline."""
 
-import unicodedata
+from collections.abc import Iterator
 from html import escape
-from itertools import groupby
 
+from stages.lab.pictures.columns import PAD, SERVER, WIDEST, Columns, box_width, place
+from stages.lab.pictures.svg import svg, width_of
 from stages.lab.workbench.record import Arrow, Step
 
-CacheRow = tuple[str, list[tuple[str, str]]]
-"""A topic, and the messages in its cache: kind (new, old, chip) and text of each."""
+Chip = tuple[str, str]
+"""A message that the server keeps: kind (new, old, chip) and text."""
 
-CHAR, ROW, PAD = 8, 32, 16  # pixels: a character's width, a row's height, the margin
+CacheRow = tuple[str, list[Chip]]
+"""A topic, and the messages kept of it."""
+
+ROW, FAN = 32, 7  # pixels: a row's height, and between the arrows of one message
 
 STYLE = """
-.mq{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}
-.mq .card{fill:#fff;stroke:#d0d7de}.mq text{fill:#1f2328;stroke:none}.mq .mid{text-anchor:middle}
-.mq .lane{stroke:#c3cad2;stroke-width:2}.mq .box{fill:#eaeef2;stroke:#8c959f}
-.mq .subscribe{stroke:#0969da;fill:#0969da}.mq .send{stroke:#1a7f37;fill:#1a7f37}
-.mq .other{stroke:#6e7781;fill:#6e7781}.mq .deliver{stroke:#bc4c00;fill:#bc4c00}
-.mq .replay{stroke:#8250df;fill:#8250df}.mq .error,.mq .lost{stroke:#cf222e;fill:#cf222e}
-.mq line{stroke-width:2}.mq .replay line,.mq .lost line{stroke-dasharray:6 4}
-.mq .chip{fill:#f6f8fa;stroke:#c3cad2}.mq .new{fill:#fff1b8;stroke:#d4a72c}
-.mq .old text{fill:#8c959f;text-decoration:line-through}
-""".replace("\n", "")
+.mq .lane{stroke:var(--lane);stroke-width:2}.mq .line{stroke-width:2}
+.mq .over{stroke:var(--card);stroke-width:4;paint-order:stroke}
+.mq .subscribe{stroke:var(--subscribe);fill:var(--subscribe)}.mq .send{stroke:var(--send);fill:var(--send)}
+.mq .other{stroke:var(--dim);fill:var(--dim)}.mq .deliver{stroke:var(--deliver);fill:var(--deliver)}
+.mq .replay{stroke:var(--replay);fill:var(--replay)}.mq .missed{stroke:var(--kept);fill:var(--kept)}
+.mq .error,.mq .lost{stroke:var(--bad);fill:var(--bad)}
+.mq .replay .line,.mq .lost .line,.mq .missed .line{stroke-dasharray:6 4}
+.mq .cross{fill:none;stroke-width:3}.mq .new .chip{fill:var(--new);stroke:var(--newrim)}
+.mq .old text{fill:var(--dim);text-decoration:line-through}
+.mq .gone text{fill:var(--bad)}.mq .kept text{fill:var(--kept)}
+"""
 
-
-def width_of(text: str) -> int:
-    """Pixels that a text takes, in a monospaced font."""
-    return CHAR * sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+NOTES = {"lost": "lost", "missed": "missed, but kept"}
 
 
 def broadcasts(arrows: list[Arrow]) -> list[list[Arrow]]:
@@ -41,6 +43,27 @@ def broadcasts(arrows: list[Arrow]) -> list[list[Arrow]]:
     return rows
 
 
+def label_of(arrow: Arrow) -> str:
+    sign = "✗ " if arrow.kind == "error" else ""
+    return sign + ": ".join(filter(None, [arrow.text, NOTES.get(arrow.kind, "")]))
+
+
+def wrapped(row: CacheRow) -> list[CacheRow]:
+    """The messages of a topic on as many lines as they need."""
+    topic, chips = row
+    lines: list[CacheRow] = [(topic, [])]
+    for chip in chips:
+        if lines[-1][1] and row_width((topic, [*lines[-1][1], chip])) > WIDEST - 2 * PAD:
+            lines.append(("", []))
+        lines[-1][1].append(chip)
+    return lines
+
+
+def row_width(row: CacheRow) -> int:
+    topic, chips = row
+    return width_of(topic) + 8 + sum(width_of(text) + 20 for _, text in chips)
+
+
 class Drawing:
     """Lays a diagram out, row by row, and writes the SVG."""
 
@@ -49,127 +72,171 @@ class Drawing:
         steps: list[Step],
         changes: list[list[CacheRow]],
         connected: list[str],
-        names: list[str],
+        senders: list[str],
+        others: list[str],
     ) -> None:
         self.parts: list[str] = []
-        self.x: dict[str, int] = {}
-        self.place_columns(steps, [row for rows in changes for row in rows], names)
-        self.y = PAD + ROW
-        self.lanes = dict.fromkeys(
-            connected, PAD + ROW // 2
-        )  # of each connected client, where its lane starts
-        for name in connected:
-            self.name_box(self.x[name], PAD + ROW // 2, name)
-        self.name_box(self.server, PAD + ROW // 2, "server")
-        for kind, group in groupby(zip(steps, changes, strict=True), lambda pair: pair[0].kind):
-            pairs = list(group)
-            if kind == "connect":
-                self.draw_connects([step.who for step, _ in pairs])
+        rows = [[line for row in each for line in wrapped(row)] for each in changes]
+        self.columns = columns_for(steps, [line for each in rows for line in each], senders, others)
+        self.x = self.columns.x
+        self.y = PAD
+        self.lanes: dict[str, int] = {}  # of each that is there, where its lane starts
+        first, *rest = list(groups(steps)) or [[]]
+        if first and first[0].kind != "connect":
+            first, rest = [], [first, *rest]
+        self.begin_lanes([SERVER, *connected, *[step.who for step in first]])
+        for group in rest:
+            if group[0].kind == "connect":
+                self.begin_lanes([step.who for step in group])
             else:
-                for step, rows in pairs:
-                    self.draw_step(step, rows)
+                self.draw_step(group[0], [step.who for step in group[1:]])
+            for step in group:
+                for row in rows[steps.index(step)]:
+                    self.draw_kept(*row)
+            if group[0].kind == "restart":
+                self.begin_lanes([SERVER])
 
-    def place_columns(self, steps: list[Step], rows: list[CacheRow], names: list[str]) -> None:
-        """Make each column as wide as its widest text: the caches, the server's lane, a lane for
-        each client."""
-        texts = {name: [name + "  "] for name in names}
-        for step in steps:
-            texts.setdefault(step.who, []).append(step.label)
-            for arrow in step.arrows:
-                texts[arrow.who].append(arrow.text + "  lost")
-        caches = [
-            width_of(topic) + 24 + sum(width_of(text) + 20 for _, text in chips)
-            for topic, chips in rows
-        ]
-        self.server = PAD + max(caches, default=0) + 48
-        x = self.server
-        for name in names:
-            x += max(112, 56 + max(map(width_of, texts[name])))
-            self.x[name] = x
-        self.width = x + PAD + max([48, *[width_of(name) // 2 + 16 for name in names[-1:]]])
-
-    def draw_connects(self, names: list[str]) -> None:
-        for name in names:
-            self.lanes[name] = self.y + ROW // 2
-            self.name_box(self.x[name], self.y + ROW // 2, name)
-        self.y += ROW + 8
-
-    def draw_step(self, step: Step, rows: list[CacheRow]) -> None:
-        top = self.y
-        if step.kind == "leave":
-            self.draw_leave(step)
+    def draw_step(self, step: Step, cut_off: list[str]) -> None:
+        """Draw a step; `cut_off` are those that lose their connection at a restart."""
+        if step.kind == "restart":
+            self.draw_ends([SERVER, *cut_off], step.text)
+        elif step.kind == "leave":
+            self.draw_ends([step.who], step.text)
         else:
-            self.draw_arrow(step.kind, step.who, step.label, inward=True)
-            self.y += ROW
+            self.draw_command(step)
         for arrows in broadcasts(step.arrows):
-            for arrow in sorted(
-                arrows, key=lambda arrow: -self.x[arrow.who]
-            ):  # nearer heads on top of longer lines
-                self.draw_arrow(arrow.kind, arrow.who, arrow.text, inward=False)
-            self.y += ROW
-        for number, (topic, chips) in enumerate(rows):
-            self.draw_cache(top + number * ROW, topic, chips)
-        self.y = max(self.y, top + len(rows) * ROW)
+            self.draw_arrows(arrows)
+        if step.fate:
+            self.draw_fate(step.fate)
 
-    def draw_arrow(self, kind: str, who: str, text: str, *, inward: bool) -> None:
-        y, client = self.y + ROW - 8, self.x[who]
-        start, end, back = (
-            (client - 2, self.server + 3, 9) if inward else (self.server + 3, client - 3, -9)
-        )
-        if kind == "lost":
-            head = f'<path d="M{end - 6} {y - 6}l12 12m0 -12l-12 12" fill="none" stroke-width="3"/>'
-            text += "  lost"
-        else:
-            head = f'<path d="M{end} {y}l{back} -5v10z"/>'
-        middle = client - (width_of(text) + 40) // 2
-        self.parts.append(
-            f'<g class="{kind}"><line x1="{start}" y1="{y}" x2="{end + back // 2}" y2="{y}"/>{head}'
-            f'<text class="mid" x="{middle}" y="{y - 6}">{escape(text)}</text></g>'
-        )
+    def draw_command(self, step: Step) -> None:
+        start, end = self.x[step.who], self.x[SERVER]
+        self.y += ROW
+        line = arrow_line(start, end, self.y - 8)
+        self.put(step.kind, line, self.label(step.label, start, end, near=start))
 
-    def draw_leave(self, step: Step) -> None:
-        x, y = self.x[step.who], self.y + ROW // 2
-        self.end_lane(step.who, y)
-        cross = f'<path d="M{x - 6} {y - 6}l12 12m0 -12l-12 12" fill="none" stroke-width="3"/>'
-        label = f'<text class="mid" x="{x - (width_of(step.text) + 40) // 2}" y="{y + 5}">{escape(step.text)}</text>'
-        self.parts.append(f'<g class="other">{cross}{label}</g>')
+    def draw_arrows(self, arrows: list[Arrow]) -> None:
+        """Draw a message to all that it goes to: an arrow each, from the server."""
+        start = self.x[SERVER]
+        by_distance = sorted(arrows, key=lambda arrow: -abs(self.x[arrow.who] - start))
+        self.y += ROW
+        ends = [self.x[arrow.who] for arrow in by_distance]
+        lost = arrows[0].kind in NOTES
+        lines = [
+            arrow_line(start, end, self.y - 8 + FAN * number, lost=lost)
+            for number, end in enumerate(ends)
+        ]
+        label = self.label(label_of(arrows[0]), start, ends[-1], near=ends[-1])
+        self.put(arrows[0].kind, *lines, label)
+        self.y += FAN * (len(ends) - 1)
+
+    def draw_ends(self, names: list[str], text: str) -> None:
+        self.y += ROW
+        y = self.y - ROW // 2
+        for name in names:
+            if name in self.lanes:
+                self.end_lane(name, y)
+        crosses = [cross(self.x[name], y) for name in names]
+        self.put("other", *crosses, self.beside(text, self.x[names[0]], y + 5))
+
+    def draw_fate(self, fate: str) -> None:
+        self.y += ROW - 8
+        kept = fate.endswith("kept")
+        text = f"{'○' if kept else '✗'} {fate}"
+        self.put("kept" if kept else "gone", self.beside(text, self.x[SERVER], self.y - 6))
+
+    def draw_kept(self, topic: str, chips: list[Chip]) -> None:
+        """Draw what is kept of a topic, across the server's lane."""
+        width = row_width((topic, chips))
+        x = self.clamped(self.x[SERVER] - width // 2, width)
+        y = self.y + 4
+        self.put("", f'<text class="over" x="{x}" y="{y + 16}">{escape(topic)}</text>')
+        x += width_of(topic) + 8
+        for kind, text in chips:
+            wide = width_of(text) + 14
+            box = f'<rect class="chip" x="{x}" y="{y}" width="{wide}" height="22" rx="4"/>'
+            self.put(kind, box, f'<text x="{x + 7}" y="{y + 16}">{escape(text)}</text>')
+            x += wide + 6
+        self.y += ROW - 2
+
+    def begin_lanes(self, names: list[str]) -> None:
+        for name in names:
+            x, y, width = self.x[name], self.y + ROW // 2, box_width(name)
+            self.lanes[name] = y
+            box = f'<rect class="box" x="{x - width // 2}" y="{y - 13}" width="{width}" height="26" rx="5"/>'
+            text = f'<text class="mid" x="{x}" y="{y + 5}">{escape(name or "server")}</text>'
+            self.put("", box, text)
         self.y += ROW
 
-    def draw_cache(self, y: int, topic: str, chips: list[tuple[str, str]]) -> None:
-        x = self.server - 32
-        for kind, text in reversed(chips):
-            width = width_of(text) + 14
-            x -= width + 6
-            fill = "new" if kind == "new" else "chip"
-            box = f'<rect class="{fill}" x="{x}" y="{y + 4}" width="{width}" height="22" rx="4"/>'
-            self.parts.append(
-                f'<g class="{kind}">{box}<text x="{x + 7}" y="{y + 20}">{escape(text)}</text></g>'
-            )
-        self.parts.append(
-            f'<text x="{x - width_of(topic) - 8}" y="{y + 20}">{escape(topic)}</text>'
-        )
-
-    def name_box(self, x: int, y: int, name: str) -> None:
-        width = width_of(name) + 20
-        box = f'<rect class="box" x="{x - width // 2}" y="{y - 13}" width="{width}" height="26" rx="5"/>'
-        self.parts.append(
-            f'<g>{box}<text class="mid" x="{x}" y="{y + 5}">{escape(name)}</text></g>'
-        )
-
     def end_lane(self, name: str, y: int) -> None:
-        if name in self.lanes:
-            self.parts.insert(0, self.lane(self.x[name], self.lanes.pop(name), y))
+        x, top = self.x[name], self.lanes.pop(name)
+        self.parts.insert(0, f'<line class="lane" x1="{x}" y1="{top}" x2="{x}" y2="{y}"/>')
 
-    def lane(self, x: int, top: int, bottom: int) -> str:
-        return f'<line class="lane" x1="{x}" y1="{top}" x2="{x}" y2="{bottom}"/>'
+    def label(self, text: str, start: int, end: int, near: int) -> str:
+        """A text above an arrow: in its middle, or reaching over other lanes."""
+        width, y = width_of(text), self.y - 14
+        x = (start + end - width) // 2
+        if width > abs(end - start) - 16:
+            x = near + 8 if near < (start + end) // 2 else near - 8 - width
+        x = self.clamped(x, width)
+        return f'<text class="over" x="{x}" y="{y}">{escape(text)}</text>'
+
+    def beside(self, text: str, x: int, y: int) -> str:
+        """A text at the right of a lane, or where there is no room, at its left."""
+        width = width_of(text)
+        if x + 14 + width > self.columns.width - PAD:
+            x = self.clamped(x - 28 - width, width)
+        x += 14
+        return f'<text class="over" x="{x}" y="{y}">{escape(text)}</text>'
+
+    def clamped(self, x: int, width: int) -> int:
+        return max(PAD, min(x, self.columns.width - PAD - width))
+
+    def put(self, kind: str, *parts: str) -> None:
+        self.parts.append(f'<g class="{kind}">{"".join(parts)}</g>' if kind else "".join(parts))
 
     def svg(self) -> str:
         height = self.y + PAD
         for name in list(self.lanes):
             self.end_lane(name, height - 8)
-        self.parts.insert(0, self.lane(self.server, PAD + ROW // 2, height - 8))
-        size = f'width="{self.width}" height="{height}"'
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="mq" {size} viewBox="0 0 {self.width} {height}">'
-            f'<style>{STYLE}</style><rect class="card" x="0" y="0" {size} rx="8"/>{"".join(self.parts)}</svg>'
-        )
+        return svg(self.columns.width, height, STYLE, self.parts)
+
+
+def groups(steps: list[Step]) -> Iterator[list[Step]]:
+    """The steps by rows: connections that follow each other share one, and so do a restart and
+    those that it cuts off."""
+    group: list[Step] = []
+    for step in steps:
+        cut_off = step.kind == "leave" and group and group[0].kind == "restart"
+        together = step.kind == "connect" and group and group[0].kind == "connect"
+        if group and not (cut_off or together):
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+def columns_for(
+    steps: list[Step], rows: list[CacheRow], senders: list[str], others: list[str]
+) -> Columns:
+    labels = dict.fromkeys([*senders, *others], 0)
+    for step in steps:
+        if step.kind not in ("connect", "leave", "restart"):
+            labels[step.who] = max(labels[step.who], width_of(step.label))
+        for arrow in step.arrows:
+            labels[arrow.who] = max(labels[arrow.who], width_of(label_of(arrow)))
+    return place(senders, others, labels, max([*labels.values(), *map(row_width, rows)], default=0))
+
+
+def arrow_line(start: int, end: int, y: int, *, lost: bool = False) -> str:
+    """An arrow between two lanes, with a cross for its head if it does not arrive."""
+    way = 1 if end > start else -1
+    tip = end - 3 * way
+    head = cross(tip - 6 * way, y) if lost else f'<path d="M{tip} {y}l{-9 * way} -5v10z"/>'
+    line = f'x1="{start + 3 * way}" y1="{y}" x2="{tip - 5 * way}" y2="{y}"'
+    return f'<line class="line" {line}/>{head}'
+
+
+def cross(x: int, y: int) -> str:
+    return f'<path class="cross" d="M{x - 6} {y - 6}l12 12m0 -12l-12 12"/>'

@@ -18,7 +18,9 @@ from stages import serve, wire
 from stages.client.conversation import MAX_LINE, Line, Verbs, decode, kind_of
 from stages.connection import Connection
 from stages.lab.pictures.diagram import Diagram
-from stages.lab.workbench.record import Arrow, Step, command_text, message_text, shortened
+from stages.lab.pictures.film import Film
+from stages.lab.workbench.reading import stage_name
+from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
 from stages.lab.workbench.state import State, state_of
 
 T = TypeVar("T")
@@ -54,9 +56,6 @@ class Tap(Connection):
         self.pinged = b""
         self.gone: Future[None] = Future()
 
-    def __str__(self) -> str:
-        return "(gone)" if self.gone.done() else self.name
-
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
@@ -79,7 +78,7 @@ class Tap(Connection):
     def arrow(self, line: Line, cause: Step) -> Arrow:
         if kind_of(line) != "message":
             problem = line.get("detail") or line.get("error") or line.get("reason", line)
-            return Arrow("error", self.name, shortened(str(problem)))
+            return Arrow("error", self.name, shortened(printable(str(problem))))
         replayed = cause.kind == "subscribe" and cause.who == self.name
         kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
         return Arrow(kind, self.name, message_text(line))
@@ -128,38 +127,38 @@ class Lab:
             await self.server.__aexit__(*failure)
 
     async def connect(self, name: str) -> "NamedClient":
-        """Connect a client. Raises ValueError if there is one of that name."""
+        """Connect a client. Raises ValueError if there is one of that name, or if it has none."""
+        if not name.strip():
+            raise ValueError("the new client has no name: expected one, such as alice")
         if name in self.clients:
             raise ValueError(
                 f"there is a client {name!r} already: "
                 "expected another name (or launch the server again, then connect)"
             )
-        client = NamedClient(*await self.background.connect(MAX_LINE), name, self)
-        self.clients[name] = client
+        client = NamedClient(name, self)
         try:
-            async with self.step("connect", "connects", by=client):
+            async with self.step(Step("connect", name, "connects")):
+                client.reader, client.writer = await self.background.connect(MAX_LINE)
+                self.clients[name] = client
                 ping = await client.settle()
                 client.tap = self.tap_that_was_sent(ping)
                 client.tap.name = name
         except BaseException:
-            client.writer.close()
-            self.clients.pop(name, None)
+            if self.clients.pop(name, None):
+                client.writer.close()
             raise
         return client
 
     @asynccontextmanager
-    async def step(self, kind: str, text: str, by: "NamedClient") -> AsyncIterator[None]:
-        """Record what happens meanwhile as one step, and end when all that it causes has
-        arrived."""
+    async def step(self, step: Step, by: "NamedClient | None" = None) -> AsyncIterator[None]:
+        """Record what happens meanwhile as a step, and end when all that it causes has arrived."""
         async with self.busy:
-            by.check_connected()
-            self.steps.append(Step(kind, by.name, text))
-            step = self.steps[-1]
+            if by:
+                by.check_connected()
+            self.steps.append(step)
             yield
             await asyncio.gather(*[client.settle() for client in list(self.clients.values())])
-            kept = (await self.state()).messages
-            for caused in self.steps[self.steps.index(step) :]:  # a disconnection may have followed
-                caused.kept = kept
+            self.note_state(await self.state(), self.steps.index(step))
             if self.faults:
                 raise self.faults.pop()
 
@@ -177,17 +176,34 @@ class Lab:
         """What the server knows now."""
         return await self.background.call(lambda: state_of(self.server))
 
+    def note_state(self, state: State, first: int) -> None:
+        """Note in the steps from number `first` on what the server knows now: a disconnection may
+        have followed the step that caused it."""
+        before = self.steps[first - 1].kept if first else {}
+        for step in self.steps[first:]:
+            step.has_become(state.messages, state.subscribers, state.on_disk, before)
+
     def diagram(self, last: int | None = None) -> Diagram:
         """Draw what went over the wire: everything, or only the `last` so many steps."""
-        return Diagram(self.steps, 0 if last is None else max(0, len(self.steps) - last))
+        return Diagram(self.steps, self.first_of(last))
+
+    def film(self, last: int | None = None) -> Film:
+        """The same as a moving picture."""
+        return Film(self.steps, stage_name(type(self.server)), self.first_of(last))
+
+    def first_of(self, last: int | None) -> int:
+        return 0 if last is None else max(0, len(self.steps) - last)
 
     def restart(self, server: serve.Handler) -> None:
         """Stop the server, as a crash would, and run another in its place. All clients lose their
         connection."""
+        first = len(self.steps)
+        self.steps.append(Step("restart", "server", "restarts"))
         self.steps += [Step("leave", name, "is disconnected") for name in self.clients]
         self.stop()
         self.server = server
         self.background = self.run(self, self.tap)
+        self.note_state(state_of(server), first)  # nobody is connected yet: nothing goes on there
 
     def stop(self) -> None:
         """Close all connections and stop the server. Doing it twice does no harm."""
@@ -207,13 +223,11 @@ class NamedClient(Verbs):
     """A client with a name, whose traffic the lab records. Its commands return their answers, also
     those that refuse."""
 
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
     tap: Tap
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, lab: Lab
-    ) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(self, name: str, lab: Lab) -> None:
         self.reading = asyncio.Lock()
         self.numbers = itertools.count()
         self.name = name
@@ -254,8 +268,9 @@ class NamedClient(Verbs):
 
     async def say(self, line: str, shown: str) -> list[Line]:
         before = len(self.heard)
-        async with self.lab.step(*command_text(shown.rstrip("\n")), by=self):
+        async with self.lab.step(Step.of_line(self.name, shown.rstrip("\n")), by=self):
             self.writer.write(line.rstrip("\n").encode(errors="surrogateescape") + b"\n")
+            await self.lab.state()  # a turn for the server: it reads this line before our ping
             await self.settle()
         return self.heard[before:]
 
@@ -289,7 +304,7 @@ class NamedClient(Verbs):
         await self.hang_up("breaks off", lambda: self.lab.background.reset(self.writer))
 
     async def hang_up(self, text: str, hang_up: Callable[[], None]) -> None:
-        async with self.lab.step("leave", text, by=self):
+        async with self.lab.step(Step("leave", self.name, text), by=self):
             del self.lab.clients[self.name]
             hang_up()
             await self.patiently(

@@ -74,7 +74,7 @@ def overview(server: type) -> Text:
     A cell says whether the stage `defines` the method, `extends` it (calls the one before) or
     `replaces` it.
     """
-    columns = {column_name(ancestor): ancestor for ancestor in reversed(server.__mro__[:-1])}
+    columns = {stage_name(ancestor): ancestor for ancestor in reversed(server.__mro__[:-1])}
     methods = {
         method: None
         for server in columns.values()
@@ -100,7 +100,8 @@ def aligned(rows: list[list[str]]) -> str:
     )
 
 
-def column_name(server: type) -> str:
+def stage_name(server: type) -> str:
+    """The stage that a class is the server of, or the name of a learner's class."""
     return server.__module__.rpartition(".")[2] if server.__name__ == "Server" else server.__name__
 
 

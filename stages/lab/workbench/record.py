@@ -1,7 +1,7 @@
-"""The record of what went over the wire, as the diagram shows it: steps, and what the server wrote
-in each."""
+"""The record of what went over the wire, as the pictures show it: steps, what the server wrote in
+each, and what became of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages import wire
@@ -17,53 +17,115 @@ def shortened(text: str, length: int = LONGEST_TEXT) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what cannot be seen."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def msg_text(msg: Any) -> str:
+    return shortened(printable(msg if isinstance(msg, str) else repr(msg)), LONGEST_MSG)
+
+
 def message_text(message: dict[str, Any]) -> str:
-    """A message as the diagram shows it: its text, and its index if it has one."""
-    text = shortened(repr(message.get("msg", message)), LONGEST_MSG)
+    """A message as the pictures show it: its text, and its index if it has one."""
+    text = msg_text(message.get("msg", message))
     return (f"#{message['index']} {text}" if "index" in message else text) + " again" * (
         "redelivered" in message
     )
 
 
-def command_text(line: str) -> tuple[str, str]:
-    """The kind of a command, on either wire, and how the diagram shows it; of anything else, just
-    the text."""
+def command_in(line: str) -> wire.Command:
+    """The command that a line spells, on either wire; of anything else, nothing."""
     try:
         command = decode(line.encode())
-        kind, topic = command.pop("command"), command.pop("topic")
-    except (wire.Error, KeyError, UnicodeEncodeError):
-        return "other", shortened(repr(line)[1:-1])
-    msg = [shortened(repr(command.pop("msg")), LONGEST_MSG)] if "msg" in command else []
-    fields = [f"{name}={value}" for name, value in command.items()]
-    known = kind if kind in ("subscribe", "send") else "other"
-    return known, shortened(printable(" ".join([str(kind), str(topic), *msg, *fields])))
+    except (wire.Error, UnicodeEncodeError):
+        return {}
+    return command if "command" in command and "topic" in command else {}
 
 
-def printable(text: str) -> str:
-    """The text on one line, with escapes for what cannot be seen."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def extras(command: wire.Command) -> str:
+    """The fields of a command that are worth a word, as in " (for one)"."""
+    shown = {"delivery": {"one": "for one", "all": ""}}
+    fields = {
+        name: shown.get(name, {}).get(str(value), f"{name}={value}")
+        for name, value in command.items()
+        if name not in ("command", "topic", "msg", "index")
+    }
+    told = ", ".join(filter(None, fields.values()))
+    return f" ({told})" if told else ""
+
+
+def command_text(command: wire.Command) -> str:
+    """A command as the diagram shows it."""
+    text = f"{command['command']} {command['topic']}"
+    text += f": {msg_text(command['msg'])}" if "msg" in command else ""
+    text += f" #{command['index']}" if "index" in command else ""
+    return shortened(printable(text + extras(command)))
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """A client to which the server sends a topic; `gone` if it has left, and the server does not
+    know."""
+
+    name: str
+    gone: bool = False
 
 
 @dataclass(frozen=True)
 class Arrow:
     """Something the server wrote to a client."""
 
-    kind: str  # deliver, replay, error, lost
+    kind: str  # deliver, replay, error; to a client that is gone: lost, or missed (but kept)
     who: str
     text: str
 
 
 @dataclass(eq=False)
 class Step:
-    """Something a client did, and what came of it."""
+    """Something a client did, and what came of it; or a restart of the server, by nobody."""
 
-    kind: str  # connect, subscribe, send, other, leave
+    kind: str  # connect, subscribe, send, other, leave, restart
     who: str
     text: str
+    command: wire.Command = field(default_factory=dict)
     arrows: list[Arrow] = field(default_factory=list)
-    kept: Messages = field(default_factory=dict)
     answer: str = ""  # if the server answers commands
+    kept: Messages = field(default_factory=dict)
+    subscribers: dict[str, list[Subscriber]] = field(default_factory=dict)
+    on_disk: bool = False  # whether what is kept survives the server
+    fate: str = ""  # of a message that went to nobody
+
+    @classmethod
+    def of_line(cls, who: str, line: str) -> "Step":
+        """What a client has said."""
+        command = command_in(line)
+        if not command:
+            return cls("other", who, shortened(repr(line)[1:-1]))
+        kind = command["command"] if command["command"] in ("subscribe", "send") else "other"
+        return cls(kind, who, command_text(command), command)
 
     @property
     def label(self) -> str:
         return f"{self.text}  {self.answer}".rstrip()
+
+    def has_become(
+        self,
+        kept: Messages,
+        subscribers: dict[str, list[Subscriber]],
+        on_disk: bool,
+        before: Messages,
+    ) -> None:
+        """Note what the server knows after the step, and so what became of its message."""
+        self.kept, self.subscribers, self.on_disk = kept, subscribers, on_disk
+        topic = str(self.command.get("topic"))
+        texts = [message_text(message) for message in kept.get(topic, [])]
+        self.arrows = [
+            replace(arrow, kind="missed")
+            if arrow.kind == "lost" and arrow.text in texts
+            else arrow
+            for arrow in self.arrows
+        ]
+        if self.kind == "send" and not self.arrows:
+            who = "nobody is free" if subscribers.get(topic) else "nobody there"
+            self.fate = f"{who}: {'kept' if kept != before else 'gone'}"

@@ -1,0 +1,137 @@
+"""A story for each step from one stage to the next: what the step was needed for.
+
+    $ python -m stages.lab.stories FOLDER       # a page for each, on both stages
+
+In a notebook: `await compare(stories.payments, caching.Server(), last_seen.Server())`.
+"""
+
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+from tqdm import tqdm
+
+from stages import basic, caching, delivery, disconnects, last_seen, settings
+from stages.beyond import acks, durable, fast, replies, slow_consumers
+from stages.lab.pictures.compare import Story, compare
+from stages.lab.workbench.lab import Lab
+
+
+async def orders(lab: Lab) -> None:
+    """Three cooks, and one pizza."""
+    shop = await lab.connect("shop")
+    for name in ("alice", "bob", "carol"):
+        cook = await lab.connect(name)
+        await cook.subscribe("orders")
+    await shop.send("orders", "one pizza", delivery="one")
+    await shop.send("orders", "closing at ten")
+
+
+async def score(lab: Lab) -> None:
+    """Bob sends the score. Alice tunes in a second later."""
+    bob = await lab.connect("bob")
+    await bob.send("score", "1:0")
+    await bob.send("score", "1:1")
+    alice = await lab.connect("alice")
+    await alice.subscribe("score")
+
+
+async def payments(lab: Lab) -> None:
+    """Alice loses her connection, comes back, and says what she has seen last."""
+    alice, bank = await lab.connect("alice"), await lab.connect("bank")
+    await alice.subscribe("payments")
+    await bank.send("payments", "100 to Bob")
+    await alice.break_off()
+    await bank.send("payments", "200 to Carol")
+    alice = await lab.connect("alice")
+    await alice.subscribe("payments", last_seen=0)
+
+
+async def jobs(lab: Lab) -> None:
+    """The only worker breaks off. A job comes in, then a new worker."""
+    boss, bob = await lab.connect("boss"), await lab.connect("bob")
+    await bob.subscribe("jobs")
+    await bob.break_off()
+    await boss.send("jobs", "wash the car", delivery="one")
+    alice = await lab.connect("alice")
+    await alice.subscribe("jobs")
+
+
+async def typo(lab: Lab) -> None:
+    """Which of Bob's messages was accepted? And can Alice stop listening?"""
+    alice, bob = await lab.connect("alice"), await lab.connect("bob")
+    await alice.subscribe("orders")
+    await bob.send("orders", "two apples")
+    await bob.send("orders", "three pears", delivery="any")
+    await alice.unsubscribe("orders")
+    await bob.send("orders", "four plums")
+
+
+async def news(lab: Lab) -> None:
+    """Everybody keeps up: nothing has changed for them. What has is the way to them, with an outbox
+    for each."""
+    bob = await lab.connect("bob")
+    for name in ("alice", "carol"):
+        reader = await lab.connect(name)
+        await reader.subscribe("news")
+    await bob.send("news", "it rains")
+    await bob.send("news", "it pours")
+
+
+async def workers(lab: Lab) -> None:
+    """Alice dies with a job in her hands. Where the server knows how, the workers acknowledge."""
+    boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
+    acknowledging = isinstance(lab.server, acks.Server)
+    for worker in (alice, bob):
+        await worker.subscribe("jobs", **({"ack": True, "prefetch": 1} if acknowledging else {}))
+    await boss.send("jobs", "wash", delivery="one")
+    await boss.send("jobs", "feed", delivery="one")
+    await alice.break_off()
+    if acknowledging:
+        await bob.ack(await bob.next_message())
+
+
+async def restart(lab: Lab) -> None:
+    """An order is accepted, and the server restarts."""
+    boss = await lab.connect("boss")
+    await boss.send("jobs", "wash the car", delivery="one")
+    lab.restart(dataclasses.replace(lab.server))  # type: ignore[type-var]
+    boss, bob = await lab.connect("boss"), await lab.connect("bob")
+    await bob.subscribe("jobs", ack=True)
+    await boss.send("jobs", "feed the cat", delivery="one")
+
+
+STORIES: list[tuple[Story, type[Any], type[Any]]] = [
+    (orders, basic.Server, delivery.Server),
+    (score, delivery.Server, caching.Server),
+    (payments, caching.Server, last_seen.Server),
+    (jobs, last_seen.Server, disconnects.Server),
+    (typo, disconnects.Server, replies.Server),
+    (news, replies.Server, slow_consumers.Server),
+    (workers, slow_consumers.Server, acks.Server),
+    (restart, acks.Server, durable.Server),
+    (news, durable.Server, fast.Server),
+]
+"""Of each step the story, and the two stages."""
+
+
+async def write_pages(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder_for_files:
+        for number, (story, *stages) in enumerate(tqdm(STORIES, unit="story"), 1):
+            servers = [
+                stage(**settings.trial_settings(stage, mkdtemp(dir=folder_for_files)))
+                for stage in stages
+            ]
+            comparison = await compare(story, *servers)
+            path = folder / f"{number}_to_{number + 1}_{story.__name__}.html"
+            path.write_text(comparison.page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m stages.lab.stories FOLDER")
+    asyncio.run(write_pages(Path(sys.argv[1])))

@@ -1,0 +1,234 @@
+"""The film of a lab, and the page with the same story on two stages."""
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from stages import basic, caching, last_seen
+from stages.beyond import acks, durable
+from stages.lab import compare, launch, stories
+from stages.lab.pictures.film import LIMIT, Film
+from stages.lab.workbench.lab import Lab
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+async def film_of(story: Callable[[Lab], Any], server: Any) -> Film:
+    with launch(server) as lab:
+        await story(lab)
+        return lab.film()
+
+
+def seen_at(film: Film, second: float) -> list[tuple[str, str]]:
+    """What can be read in a film at a moment: each text, with the classes around it."""
+    return list(visible(ElementTree.fromstring(film.svg()), second / film.length, ""))
+
+
+def visible(element: ElementTree.Element, moment: float, around: str) -> Any:
+    classes = element.get("class", "")
+    for animation in element.findall(f"{SVG}animate"):
+        assert animation.attrib["attributeName"] == "class"
+        times = map(float, animation.attrib["keyTimes"].split(";"))
+        names = animation.attrib["values"].split(";")
+        classes = [name for at, name in zip(times, names, strict=True) if at <= moment][-1]
+    if classes in ("no", "still"):
+        return
+    around = f"{around} {classes}".strip()
+    if element.tag == f"{SVG}text" and not is_other_name(around):
+        yield around, element.text or ""
+    for child in element:
+        yield from visible(child, moment, around)
+
+
+def is_other_name(classes: str) -> bool:
+    """Of the two names of a client, the one that is not shown now."""
+    away = "left" in classes.split() or "down" in classes.split()
+    return ("name" if away else "away") in classes.split()
+
+
+def texts(film: Film, second: float, kind: str = "") -> list[str]:
+    return [text for classes, text in seen_at(film, second) if kind in classes]
+
+
+TOLD = """\
+alice connects
+bank connects
+alice subscribes to payments (last_seen=-1)
+bank sends 100 to Bob to payments → alice gets it
+alice breaks off → the server has not noticed
+bank sends 200 to Carol to payments → alice is gone and misses it, but it is kept
+alice connects
+alice subscribes to payments (last_seen=-1) → alice gets the 2 messages that waited"""
+
+
+async def payments(lab: Lab) -> None:
+    alice, bank = await lab.connect("alice"), await lab.connect("bank")
+    await alice.subscribe("payments", last_seen=-1)
+    await bank.send("payments", "100 to Bob")
+    await alice.break_off()
+    await bank.send("payments", "200 to Carol")
+    alice = await lab.connect("alice")
+    await alice.subscribe("payments", last_seen=-1)
+
+
+async def test_a_film_tells_what_happened_the_same_each_time() -> None:
+    films = [await film_of(payments, last_seen.Server(seed=42)) for _ in range(3)]
+    assert len({film.svg() for film in films}) == 1
+    assert str(films[0]) == TOLD
+    still = ElementTree.fromstring(films[0].svg()).find(f"{SVG}g[@class='still']")
+    assert still is not None
+    assert [text.text for text in still] == TOLD.splitlines()
+
+
+async def test_ghosts_duplicates_and_what_is_kept_are_seen() -> None:
+    film = await film_of(payments, last_seen.Server(seed=42))
+    missing = film.beats[5].arrived + 0.01
+    assert texts(film, missing, "ghost") == ["alice"]
+    assert "alice (gone)" in texts(film, missing)
+    assert [text for text in texts(film, missing) if text.startswith("#1")] == ["#1 200 to Carol"]
+    assert texts(film, film.length, "pill") == ["alice"]
+    assert texts(film, film.length, "twice") == ["#0 100 to Bob ×2"]
+    assert texts(film, film.length).count("#1 200 to Carol") == 2  # kept, and received
+
+
+async def test_what_became_of_it_is_said_after_it_has_happened() -> None:
+    film = await film_of(payments, last_seen.Server(seed=42))
+    for beat in film.beats:
+        during = texts(film, (beat.start + beat.arrived) / 2, "said")
+        assert during == [beat.said]
+        after = texts(film, beat.arrived + 0.01, "said")
+        assert after == [beat.said, *([f"→ {beat.outcome}"] if beat.outcome else [])]
+
+
+async def test_nobody_there_is_said_and_gone() -> None:
+    async def breakfast(lab: Lab) -> None:
+        shop = await lab.connect("shop")
+        await shop.send("orders", "breakfast")
+
+    assert str(await film_of(breakfast, basic.Server())).endswith("→ nobody there: gone")
+    assert str(await film_of(breakfast, caching.Server())).endswith("→ nobody there: kept")
+
+
+async def test_a_worker_that_dies_leaves_its_work_to_another() -> None:
+    film = await film_of(stories.workers, acks.Server(seed=42))
+    assert str(film).splitlines()[-2:] == [
+        "alice breaks off → its work waits for another worker",
+        "bob has done #1 of jobs → bob gets #0 wash again",
+    ]
+    assert "alice has, of jobs" in texts(film, film.beats[6].arrived + 0.01)
+    assert "alice has, of jobs" not in texts(film, film.length)
+    assert "bob has, of jobs" in texts(film, film.length)
+
+
+@pytest.mark.parametrize(("kind", "left"), [(acks, 0), (durable, 1)])
+async def test_a_restart_is_seen_and_what_it_leaves(kind: Any, left: int, tmp_path: Path) -> None:
+    fields = {"data": str(tmp_path / "messages.db")} if kind is durable else {}
+
+    async def crash(lab: Lab) -> None:
+        boss = await lab.connect("boss")
+        await boss.send("jobs", "wash", delivery="one")
+        lab.restart(replace(lab.server))  # type: ignore[type-var]
+
+    film = await film_of(crash, kind.Server(**fields))
+    restart = film.beats[2]
+    outcome = "it has all it kept" if left else "all it kept is gone"
+    assert (restart.said, restart.outcome) == ("server restarts", outcome)
+    middle = (restart.start + restart.at_server) / 2
+    assert f"server: {kind.__name__.rpartition('.')[2]} (down)" in texts(film, middle)
+    assert texts(film, film.length).count("#0 wash") == left
+    assert texts(film, film.length).count("keeps on disk, of jobs") == left
+
+
+async def test_a_long_story_is_folded_into_a_small_film() -> None:
+    names = [f"{'very ' * n}long name" for n in range(9)]
+
+    async def crowd(lab: Lab) -> None:
+        clients = [await lab.connect(name) for name in names]
+        for client in clients:
+            for number in range(7):
+                await client.subscribe(f"topic {number}")
+        for client in clients:
+            await client.send("topic 0", "x" * 1000)
+
+    film = await film_of(crowd, last_seen.Server(seed=42))
+    assert len(film.svg().encode()) <= LIMIT
+    assert str(film).startswith(f"(after {film.first} steps)")
+    shown = texts(film, film.length)
+    assert "all others" in shown
+    assert any(text.endswith("lists more") for text in shown)
+    assert any(text.startswith("… ") and text.endswith(" before") for text in shown)
+
+
+def width(text: str) -> float:
+    return 7.8 * len(text)
+
+
+async def test_nothing_in_a_film_is_clipped_and_it_needs_no_ids_or_scripts() -> None:
+    film = await film_of(payments, last_seen.Server(seed=42))
+    root = ElementTree.fromstring(film.svg())
+    for element in root.iter():
+        assert "id" not in element.attrib
+        assert element.tag.removeprefix(SVG) in {
+            "svg", "title", "style", "g", "rect", "line", "path", "text", "animate", "animateTransform"
+        }  # fmt: skip
+        if element.tag == f"{SVG}text" and "x" in element.attrib:
+            x, y, long = int(element.attrib["x"]), int(element.attrib["y"]), width(element.text or "")
+            left = x - long / 2 if "mid" in element.get("class", "") else x
+            assert left >= 0
+            assert left + long <= int(root.attrib["width"])
+            assert 0 < y < int(root.attrib["height"])
+
+
+async def test_a_notebook_gets_an_image_that_needs_no_trust_and_gives_nothing_away() -> None:
+    with launch(basic.Server()) as lab:
+        alice = await lab.connect("alice")
+        await alice.send("foo", "hello")
+        for picture in (lab.film(), lab.diagram()):
+            html = picture._repr_mimebundle_()["text/html"]
+            first, _, image = html.partition("\n")
+            assert first == "<!-- What do you expect? Run the cell. -->"
+            assert re.fullmatch(r'<img [^<>]* src="data:image/svg\+xml;base64,[\w+/=]+">', image)
+            assert b64decode(image.partition("base64,")[2][:-2]).decode() == picture.svg()
+
+
+async def test_the_pages_of_all_stories_are_small_self_contained_and_the_same_each_time(
+    tmp_path: Path,
+) -> None:
+    for folder in ("one", "two"):
+        await stories.write_pages(tmp_path / folder)
+    pages = sorted((tmp_path / "one").iterdir())
+    assert len(pages) == len(stories.STORIES)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert text == (tmp_path / "two" / page.name).read_text(encoding="utf-8")
+        assert len(text.encode()) <= 100_000
+        assert set(re.findall(r"https?://[^\"' <]*", text)) == {"http://www.w3.org/2000/svg"}
+
+
+async def test_a_comparison_has_the_calls_of_each_step_and_none_of_the_labs() -> None:
+    comparison = await compare(stories.payments, caching.Server(seed=42), last_seen.Server(seed=42))
+    data = comparison.data()
+    names = [name for name, *_ in data["functions"]]
+    before, after = [[names[call] for call, _ in film[-1][2]] for film in data["films"]]
+    assert set(after) - set(before) == {"last_seen.check", "last_seen.unseen"}
+    assert set(before) - set(after) == set()
+    (ran,) = [lines for call, lines in data["films"][1][-1][2] if names[call] == "last_seen.unseen"]
+    _, _, first, source = data["functions"][names.index("last_seen.unseen")]
+    assert list(ran) == [first + n for n, line in enumerate(source) if n and '"""' not in line]
+    assert "lab-ping" not in json.dumps(data)
+    assert str(comparison).startswith("caching:\nalice connects\n")
+
+
+async def test_in_a_notebook_that_is_not_trusted_a_comparison_is_two_films() -> None:
+    comparison = await compare(stories.payments, caching.Server(seed=42), last_seen.Server(seed=42))
+    html = comparison._repr_mimebundle_()["text/html"]
+    sanitized = re.sub("<style>.*?</style>|<iframe.*?</iframe>", "", html, flags=re.DOTALL)
+    assert sanitized.count("<img ") == 2
+    assert "script" not in sanitized
