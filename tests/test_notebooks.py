@@ -73,6 +73,66 @@ def test_a_lesson_lets_you_build_first_and_shows_ours_folded(path: Path) -> None
     assert any(source.startswith("guess = {") for source in places)
 
 
+HIDDEN = "<!-- What do you expect? Run the cell. -->"
+
+
+def answers(path: Path) -> Iterator[dict[str, Any]]:
+    """The cells that answer a question: those between it and the next text that have an output, but
+    not the page of two stages, where the reader looks for the answer."""
+    asked = False
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            asked = text(cell).rstrip().endswith("?**")
+        elif "guess = {" in text(cell):
+            asked = True
+        elif "await compare(" in text(cell):
+            asked = False
+        elif cell["outputs"] and asked:
+            yield cell
+
+
+@every_lesson
+def test_an_answer_is_hidden_until_the_reader_runs_its_cell(path: Path) -> None:
+    found = list(answers(path))
+    assert len(found) >= 3
+    for cell in found:
+        assert cell["metadata"].get("jupyter") == {"outputs_hidden": True}, text(cell)
+        assert "".join(cell["outputs"][0]["data"]["text/html"]).startswith(HIDDEN)
+
+
+@every_lesson
+def test_what_explains_an_answer_is_folded(path: Path) -> None:
+    assert (
+        "".join(map(text, cells(path, "markdown"))).count("<summary>What happened</summary>") >= 2
+    )
+
+
+@every_lesson
+def test_a_lesson_has_a_film_and_the_same_story_on_two_stages(path: Path) -> None:
+    sources = "\n".join(text(cell) for cell in cells(path, "code"))
+    assert "lab.film(" in sources
+    assert "await compare(" in sources or path.stem.startswith("01")
+
+
+@every_lesson
+def test_no_diagram_is_wider_than_a_notebook(path: Path) -> None:
+    for cell in cells(path, "code"):
+        for output in cell["outputs"]:
+            for svg in output.get("data", {}).get("image/svg+xml", [])[:1]:
+                assert int(re.findall(r'width="(\d+)"', svg)[0]) <= 848
+
+
+@every_lesson
+def test_a_lesson_says_where_it_stands_on_top_and_at_the_end(path: Path) -> None:
+    number = int(path.stem[:2])
+    around = [f"]({LESSONS[n].name})" for n in (number - 2, number) if 0 <= n < len(LESSONS)]
+    prose = [text(cell) for cell in cells(path, "markdown")]
+    for part in (prose[0], prose[-1]):
+        (line,) = [line for line in part.splitlines() if line.startswith("Lesson ")]
+        assert line.startswith(f"Lesson {number} of {len(LESSONS)} · about ")
+        assert all(link in line for link in around)
+
+
 def exercises() -> Iterator[Any]:
     """Each exercise: the cell that sets it, its solution, the name of the class, and its own
     name."""

@@ -17,4 +17,14 @@ from stages.lab.pictures.legend import legend
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.reading import changes, overview, show
 
-__all__ = ["changes", "check", "compare", "guessed", "launch", "legend", "overview", "reveal", "show"]
+__all__ = [
+    "changes",
+    "check",
+    "compare",
+    "guessed",
+    "launch",
+    "legend",
+    "overview",
+    "reveal",
+    "show",
+]

@@ -8,6 +8,7 @@ In a notebook: `await compare(stories.payments, caching.Server(), last_seen.Serv
 import asyncio
 import dataclasses
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -118,8 +119,8 @@ STORIES: list[tuple[Story, type[Any], type[Any]]] = [
 """Of each step the story, and the two stages."""
 
 
-async def write_pages(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+async def pages() -> AsyncIterator[tuple[str, str]]:
+    """Yield the file name and the page of each story."""
     with TemporaryDirectory() as folder_for_files:
         for number, (story, *stages) in enumerate(tqdm(STORIES, unit="story"), 1):
             servers = [
@@ -127,11 +128,15 @@ async def write_pages(folder: Path) -> None:
                 for stage in stages
             ]
             comparison = await compare(story, *servers)
-            path = folder / f"{number}_to_{number + 1}_{story.__name__}.html"
-            path.write_text(comparison.page(), encoding="utf-8")
+            yield f"{number}_to_{number + 1}_{story.__name__}.html", comparison.page()
+
+
+async def write_pages(folder: Path) -> None:
+    async for name, page in pages():
+        (folder / name).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m stages.lab.stories FOLDER")
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        raise SystemExit("usage: python -m stages.lab.stories FOLDER (one that is there)")
     asyncio.run(write_pages(Path(sys.argv[1])))

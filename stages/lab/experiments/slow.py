@@ -27,6 +27,7 @@ from stages.connection import Connection
 from stages.lab.experiments import crash
 from stages.lab.pictures.plot import as_image
 from stages.lab.workbench.background import HOST, Background
+from stages.lab.workbench.reading import aligned
 
 
 class BlockForEver(slow_consumers.Server):
@@ -105,6 +106,12 @@ async def run_experiment(server: replies.Server) -> dict[str, str]:
     return outcome
 
 
+def table(outcomes: dict[str, dict[str, str]]) -> str:
+    """The outcomes of some experiments, a row each."""
+    head = ["", *next(iter(outcomes.values()))]
+    return aligned([head, *[[name, *found.values()] for name, found in outcomes.items()]])
+
+
 def transport_of(client: Any) -> Any:
     return client.writer.transport
 
@@ -156,12 +163,16 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
 
 
 def chart(recorded: dict[str, list[float]]) -> Image:
-    """Draw what `memory` has measured, a line for each stage."""
+    """Draw what `memory` has measured, a line for each server."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
-    for stage, grown in recorded.items():
-        axes.plot(range(0, 10 * len(grown), 10), grown, marker="o", label=stage)
-    axes.set(xlabel="MB sent past a reader that is stuck", ylabel="MB more in the server")
+    for name, grown in recorded.items():
+        axes.plot(range(0, 10 * len(grown), 10), grown, marker="o", label=name)
+    axes.set(
+        title="The memory of a server whose reader is stuck",
+        xlabel="MB sent past the reader",
+        ylabel="MB more in the server",
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     return as_image(figure)

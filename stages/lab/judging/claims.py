@@ -63,6 +63,9 @@ def window(text: str, start: int, length: int) -> str:
     return ("…" if start else "") + text[start : start + length] + end
 
 
+HARD_BREAK = "  "  # of Markdown, at the end of a line
+
+
 def outcome(claims: Sequence[Claim]) -> str:
     """In a word: solved, if all hold."""
     broken = [claim for claim in claims if not claim.held]
@@ -76,7 +79,7 @@ def verdict(claims: Sequence[Claim]) -> Text:
     lines, plain = [], []
     for claim in sorted(claims, key=lambda claim: claim.hardening):
         line, helps = line_of(claim), help_with(claim)
-        lines.append(f"- {line}{folded(helps) if helps else ''}")
+        lines.append(f"{line}{folded(helps) if helps else HARD_BREAK}")
         plain += [line.replace("`", ""), *[f"    {each}" for each in helps]]
     end = outcome(claims)
     return Text("\n".join([*lines, "", f"**{end}**"]), "\n".join([*plain, end]))
@@ -103,8 +106,4 @@ def help_with(claim: Claim) -> list[str]:
 def folded(lines: Sequence[str]) -> str:
     """Lines that are shown when they are asked for."""
     text = "\n".join(lines)
-    return f"\n\n  <details><summary>why</summary>\n\n  ```text\n{indented(text)}\n  ```\n\n  </details>\n"
-
-
-def indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    return f"\n\n<details><summary>why</summary>\n\n```text\n{text}\n```\n\n</details>\n"

@@ -42,9 +42,9 @@ class Comparison:
     def page(self) -> str:
         template = files("stages.lab.pictures").joinpath("compare.html").read_text("utf-8")
         films = "".join(
-            f'<section><h2>{escape(film.title)}</h2>'
-            f'<div class="film-box">{film.svg()}</div><div class="calls"></div>'
-            '<div class="code" tabindex="0" aria-label="the code that ran"></div></section>'
+            f'<section><div class="film-box">{film.svg()}</div>'
+            '<div class="ran-here"><div class="calls"></div>'
+            '<div class="code" tabindex="0" aria-label="the code that ran"></div></div></section>'
             for film, _ in self.recordings
         )
         fields = {
@@ -69,6 +69,7 @@ class Comparison:
             }
         )
         return {
+            "stages": [film.title for film, _ in self.recordings],
             "functions": [[str(each), each.file, each.first, each.source] for each in functions],
             "films": [
                 [
@@ -91,7 +92,7 @@ class Comparison:
         films = "".join(image(film.svg(), str(film)) for film, _ in self.recordings)
         frame = f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.page())}"></iframe>'
         style = (
-            "<style>.mq-compare iframe{width:100%;height:820px;border:0}"
+            "<style>.mq-compare iframe{width:100%;height:980px;border:0}"
             ".mq-compare iframe+div{display:none}</style>"
         )
         html = f'{style}<div class="mq-compare">{frame}<div>{films}</div></div>'

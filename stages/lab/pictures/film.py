@@ -44,9 +44,7 @@ class Film:
     It plays again and again, or once, if `loop` is false.
     """
 
-    def __init__(
-        self, steps: list[Step], title: str, first: int = 0, *, loop: bool = True
-    ) -> None:
+    def __init__(self, steps: list[Step], title: str, first: int = 0, *, loop: bool = True) -> None:
         self.steps, self.title, self.loop = list(steps), title, loop
         self.first = first
         while len(self.draw().encode()) > LIMIT and self.first < len(self.steps) - 1:
@@ -78,7 +76,9 @@ class Film:
             outcome = beat.outcome and f"→ {beat.outcome}"
             for top, text, since in ((y, beat.said, beat.start), (y + 20, outcome, beat.arrived)):
                 if text:
-                    caption = f'<text x="{MARGIN}" y="{top}">{escape(shortened(text, LINE - 6))}</text>'
+                    caption = (
+                        f'<text x="{MARGIN}" y="{top}">{escape(shortened(text, LINE - 6))}</text>'
+                    )
                     end = beat.end if beat is not self.beats[-1] else self.length
                     parts.append(animation.shown([(since, "said"), (end, HIDDEN)], caption))
             dot = f'x="{MARGIN + wide * number}" y="{y + 36}" width="{wide - 4}" height="5" rx="2"'

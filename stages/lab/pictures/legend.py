@@ -45,7 +45,11 @@ class Legend:
         for kind, text in CHIPS.items():
             box = f'<rect class="chip" x="{PAD}" y="{y + 4}" width="{SAMPLE}" height="22" rx="4"/>'
             parts.append(
-                row(kind, f'{box}<text class="mid" x="{PAD + SAMPLE // 2}" y="{y + 20}">hello</text>', text)
+                row(
+                    kind,
+                    f'{box}<text class="mid" x="{PAD + SAMPLE // 2}" y="{y + 20}">hello</text>',
+                    text,
+                )
             )
             y += ROW - 4
         parts.append(row("other", cross(PAD + SAMPLE // 2, y + 16), "a connection has ended"))

@@ -8,7 +8,7 @@ from stages.lab.pictures.animation import HIDDEN, Animation
 from stages.lab.pictures.columns import receivers
 from stages.lab.pictures.svg import width_of
 from stages.lab.pictures.timeline import READ, TRAVEL, Beat, moves
-from stages.lab.workbench.record import Arrow, Step, message_text, msg_text, printable, shortened
+from stages.lab.workbench.record import Step, message_text, msg_text, printable, shortened
 
 WIDTH, MARGIN = 800, 24
 CLIENT, SERVER = 168, 264  # widths
@@ -85,7 +85,9 @@ class Scene:
         found: dict[str, History] = {}
         for beat in self.beats:
             for number, (leaves, arrows) in enumerate(beat.rounds):
-                later = beat.rounds[number + 1][0] if number + 1 < len(beat.rounds) else beat.arrived
+                later = (
+                    beat.rounds[number + 1][0] if number + 1 < len(beat.rounds) else beat.arrived
+                )
                 for arrow in arrows:
                     if arrow.kind in ("deliver", "replay"):
                         history = found.setdefault(arrow.who, [(0, [])])
@@ -152,9 +154,7 @@ class Scene:
             frames,
             f'<rect class="house" x="{self.server_x}" y="{MARGIN}" width="{SERVER}" '
             f'height="{self.bottom - MARGIN}" rx="8"/>'
-            + headings(
-                self.server_x + SERVER // 2, MARGIN + 20, f"server: {self.title}", "down"
-            ),
+            + headings(self.server_x + SERVER // 2, MARGIN + 20, f"server: {self.title}", "down"),
         )
 
     def draw_shelves(self, y: int) -> tuple[list[str], int]:
@@ -182,7 +182,9 @@ class Scene:
             y += 20 + min(SLOTS, -(-most // across)) * CHIP + 8
         if folded := len(lists) - SHELVES:
             if folded > 0:
-                parts.append(f'<text class="faint" x="{x}" y="{y + 14}">and {folded} lists more</text>')
+                parts.append(
+                    f'<text class="faint" x="{x}" y="{y + 14}">and {folded} lists more</text>'
+                )
                 y += 24
         return parts, y
 
@@ -238,7 +240,10 @@ class Scene:
             for arrow in arrows:
                 start, end = self.way(arrow.who)[::-1]
                 if arrow.kind in ("lost", "missed"):
-                    end = start[0] + (end[0] - start[0]) * 2 // 3, start[1] + (end[1] - start[1]) * 2 // 3
+                    end = (
+                        start[0] + (end[0] - start[0]) * 2 // 3,
+                        start[1] + (end[1] - start[1]) * 2 // 3,
+                    )
                     parts.append(self.bang(arrow.kind, end, later))
                 text = ("✗ " if arrow.kind == "error" else "") + arrow.text
                 parts.append(self.capsule(arrow.kind, text, (start, end), leaves, later))

@@ -71,8 +71,8 @@ def overview(server: type) -> Text:
     """A whole server at a glance: a row for each method, a column for its class and for each one
     that it extends.
 
-    A cell says whether the stage `defines` the method, `extends` it (calls the one before) or
-    `replaces` it.
+    A cell says whether the stage defines the method (●), extends it (○: calls the one before) or
+    replaces it (◆).
     """
     columns = {stage_name(ancestor): ancestor for ancestor in reversed(server.__mro__[:-1])}
     methods = {
@@ -113,5 +113,5 @@ def role(server: type, method: str) -> str:
     if method not in vars(server):
         return ""
     if not any(method in vars(ancestor) for ancestor in server.__mro__[1:-1]):
-        return "defines"
-    return "extends" if "super" in vars(server)[method].__code__.co_names else "replaces"
+        return "●"
+    return "○" if "super" in vars(server)[method].__code__.co_names else "◆"

@@ -121,9 +121,7 @@ class Step:
         topic = str(self.command.get("topic"))
         texts = [message_text(message) for message in kept.get(topic, [])]
         self.arrows = [
-            replace(arrow, kind="missed")
-            if arrow.kind == "lost" and arrow.text in texts
-            else arrow
+            replace(arrow, kind="missed") if arrow.kind == "lost" and arrow.text in texts else arrow
             for arrow in self.arrows
         ]
         if self.kind == "send" and not self.arrows:

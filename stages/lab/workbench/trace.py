@@ -55,7 +55,11 @@ def places(path: str) -> dict[int, tuple[Function, tuple[int, ...]]]:
         source = tuple(line[indent:].rstrip() for line in lines[first - 1 : last])
         function = Function(Path(path).stem, qualname, first, source)
         for statement in ast.walk(node):
-            if isinstance(statement, ast.stmt) and statement is not node and says_something(statement):
+            if (
+                isinstance(statement, ast.stmt)
+                and statement is not node
+                and says_something(statement)
+            ):
                 whole = tuple(range(statement.lineno, end_of_head(statement) + 1))
                 found.update(dict.fromkeys(whole, (function, whole)))
     return found
@@ -120,7 +124,10 @@ class TracedLab(Lab):
     def calls(self) -> list[list[Call]]:
         """Of each step the functions that ran, in the order in which they began."""
         return [
-            [Call(function, tuple(sorted(lines))) for function, lines in self.ran.get(n, {}).items()]
+            [
+                Call(function, tuple(sorted(lines)))
+                for function, lines in self.ran.get(n, {}).items()
+            ]
             for n in range(len(self.steps))
         ]
 
