@@ -1,194 +1,288 @@
-"""The playground: a server and its clients to be operated by hand, in a notebook."""
+"""The playground: a server and its clients to be operated by hand, in a notebook.
+
+Each client is a card with its own buttons; each click is played as a film of that step. Whatever
+has been done is a story, which can be played on any other stage.
+"""
 
 import asyncio
 import importlib
-import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from functools import partial
 from html import escape
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import ipywidgets as widgets
 
-from stages import STAGES
+from stages import STAGES, settings
 from stages.client.conversation import kind_of, rejection
-from stages.lab.workbench.background import launch
-from stages.lab.workbench.lab import NamedClient
-from stages.lab.workbench.state import State
-from stages.settings import settings_of
+from stages.lab import stories
+from stages.lab.pictures.film import Film
+from stages.lab.pictures.svg import image
+from stages.lab.workbench.background import Background
+from stages.lab.workbench.reading import stage_name
+from stages.lab.workbench.record import Step
+from stages.lab.workbench.replay import SINCE, knows, replay
+from stages.lab.workbench.trace import TracedLab
 
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
+SCENARIOS = {
+    "Three workers, one job": stories.orders,
+    "Too late": stories.score,
+    "The tunnel": stories.payments,
+    "Work for the dead": stories.jobs,
+    "The sick worker": stories.workers,
+    "The long sleep": stories.restart,
+}
+
+Action = Callable[[], Coroutine[Any, Any, None]]
 
 
-def playground() -> "Playground":
-    """A panel with buttons, on a real server: choose a stage, connect clients, send, and watch the
-    diagram grow."""
-    return Playground()
+async def playground() -> "Playground":
+    """A panel with buttons, on a real server: choose a stage, connect clients, send, crash them, and
+    watch."""
+    play = Playground()
+    play.do(partial(play.begin, "Too late"))
+    await play.idle()
+    return play
 
 
 class Playground:
-    """The panel. Each button calls the method of the same name; what goes wrong is shown below the
-    buttons."""
+    """The panel. What goes wrong is shown below the buttons; `lab` is what notebooks use."""
+
+    lab: TracedLab
+    first = 0
+    """The step with which the film begins."""
 
     def __init__(self) -> None:
-        self.stage = widgets.Dropdown(options=list(STAGES), description="stage")
-        self.name = widgets.Text("alice", description="new client")
-        self.client = widgets.Dropdown(description="client")
-        self.topic = widgets.Text("foo", description="topic")
-        self.last_seen = widgets.Text(placeholder="none", description="last_seen")
-        self.acknowledges = widgets.Checkbox(
-            description="ack", indent=False, layout={"width": "auto"}
+        wide = {"width": "auto"}
+        self.stage = widgets.Dropdown(
+            options=list(STAGES), value="caching", description="on stage", layout=wide
         )
-        self.index = widgets.Text("0", description="index")
-        self.message = widgets.Text("hello", description="message")
-        self.problem = widgets.HTML()
-        self.state = widgets.HTML()
+        self.scenario = widgets.Dropdown(
+            options=list(SCENARIOS), value="Too late", description="scenario", layout=wide
+        )
+        self.topic = widgets.Text("foo", description="topic", layout={"width": "220px"})
+        self.message = widgets.Text(description="message", layout={"width": "240px"})
+        self.cards = widgets.Box(layout={"flex_flow": "row wrap", "grid_gap": "8px"})
+        self.problem, self.ran, self.state = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.picture = widgets.Image(
             format="svg+xml", layout={"align_self": "flex-start", "max_width": "100%"}
         )
-        self.running: asyncio.Task[None] | None = None
+        self.running: Future[None] | None = None
+        self.loop = asyncio.get_running_loop()
         self.folder = TemporaryDirectory()  # for what survives a restart
-        self.lab = launch(self.new_server())
-        self.stage.observe(lambda _: self.do(self.restart), names="value")
-        self.panel = widgets.VBox([*self.rows(), self.problem, self.picture, self.state])
-        self.refresh()
-
-    def rows(self) -> list[widgets.HBox]:
-        return [
-            widgets.HBox([self.stage, self.button("Restart", self.restart)]),
-            widgets.HBox([self.name, self.button("Connect", self.connect)]),
-            widgets.HBox(
-                [
-                    self.client,
-                    self.button("Disconnect", self.disconnect),
-                    self.button("Kill", self.kill),
-                ]
-            ),
-            widgets.HBox([self.topic, self.button("Unsubscribe", self.unsubscribe)]),
-            widgets.HBox(
-                [self.last_seen, self.acknowledges, self.button("Subscribe", self.subscribe)]
-            ),
-            widgets.HBox(
-                [
-                    self.message,
-                    self.button("Send to all", lambda: self.send("all")),
-                    self.button("Send to one", lambda: self.send("one")),
-                ]
-            ),
-            widgets.HBox([self.index, self.button("Acknowledge", self.acknowledge)]),
+        self.new_lab()
+        self.stage.observe(lambda _: self.do(self.same_on_another_stage), names="value")
+        play = self.button("play", lambda: self.begin(self.scenario.value), "primary")
+        bar = [
+            self.stage,
+            self.button("crash the server", self.restart, "danger"),
+            self.button("step back", self.step_back),
+            self.button("reset", self.reset),
         ]
+        rows = [[self.scenario, play], bar, [self.topic, self.message]]
+        self.panel = widgets.VBox(
+            [
+                *[widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows],
+                self.cards,
+                self.problem,
+                self.picture,
+                self.ran,
+                self.state,
+            ]
+        )
 
-    def button(self, label: str, action: Callable[[], Coroutine[Any, Any, None]]) -> widgets.Button:
-        button = widgets.Button(description=label)
+    # Buttons, and what happens one after the other
+
+    def button(self, label: str, action: Action, style: str = "") -> widgets.Button:
+        button = widgets.Button(
+            description=label,
+            button_style=style,
+            layout={"width": f"{8 * len(label) + 26}px", "padding": "0"},
+        )
         button.on_click(lambda _: self.do(action))
         return button
 
-    def do(self, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start an action, after the one before; `await play.running` waits for it."""
-        self.running = asyncio.ensure_future(self.one_after_another(self.running, action))
+    def do(self, action: Action) -> None:
+        """Start an action, after the one before; `await play.idle()` waits for it. A click may come in
+        any thread: JupyterLab has some of their own for widgets."""
+        action_in_turn = self.one_after_another(self.running, action)
+        self.running = asyncio.run_coroutine_threadsafe(action_in_turn, self.loop)
 
-    async def one_after_another(
-        self, before: Awaitable[None] | None, action: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def idle(self) -> None:
+        if self.running:
+            await asyncio.wrap_future(self.running)
+
+    async def one_after_another(self, before: Future[None] | None, action: Action) -> None:
         if before:
-            await before
+            await asyncio.wrap_future(before)
         self.problem.value = ""
+        self.first = len(self.lab.steps)
         try:
             await action()
         except Exception as problem:
             self.problem.value = (
                 f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
             )
-        self.refresh()
-        self.show_state(await self.lab.state())
+        await self.show()
+
+    # The server
+
+    def new_lab(self) -> None:
+        self.data = mkdtemp(dir=self.folder.name)
+        self.lab = TracedLab(self.new_server(), Background)
 
     def new_server(self) -> Any:
-        server = importlib.import_module(f"stages.{self.stage.value}").Server
-        kept = (
-            {"data": os.path.join(self.folder.name, "messages.db")}
-            if "data" in [field.name for field in settings_of(server)]
-            else {}
-        )
-        return server(**kept)
+        stage = importlib.import_module(f"stages.{self.stage.value}").Server
+        return stage(**settings.trial_settings(stage, self.data))
 
-    def chosen(self) -> NamedClient:
-        if self.client.value is None:
-            raise ValueError("no client is connected: expected one to be connected first")
-        return self.lab.clients[self.client.value]
+    def has(self, feature: str) -> bool:
+        return knows(list(STAGES), self.stage.value, feature)
 
     async def restart(self) -> None:
         self.lab.restart(self.new_server())
 
-    async def connect(self) -> None:
-        if not self.name.value.strip():
-            raise ValueError("the new client has no name: expected one, such as alice")
-        name = (await self.lab.connect(self.name.value.strip())).name
-        self.refresh()
-        self.client.value = name
-        self.name.value = next(
-            (n for n in NAMES if n not in self.lab.clients), f"client {len(self.lab.clients) + 1}"
+    async def reset(self) -> None:
+        await self.play_again([])
+
+    async def begin(self, scenario: str) -> None:
+        await self.reset()
+        await SCENARIOS[scenario](self.lab)
+        topics = [step.command["topic"] for step in self.lab.steps if step.command]
+        self.topic.value = topics[0]
+
+    async def same_on_another_stage(self) -> None:
+        await self.play_again(self.lab.steps)
+
+    async def step_back(self) -> None:
+        done = [step for step in self.lab.steps if step.text != "is disconnected"]
+        await self.play_again(done[:-1])
+        self.first = max(0, len(self.lab.steps) - 1)
+
+    async def play_again(self, steps: list[Step]) -> None:
+        self.lab.stop()
+        self.new_lab()
+        known = {feature for feature in SINCE if self.has(feature)}
+        await replay(steps, self.lab, known, self.new_server)
+        self.first = 0
+
+    # The clients
+
+    def card(self, name: str) -> widgets.VBox:
+        if name not in self.lab.clients:
+            rows = [[self.button("connect", lambda: self.connect(name), "primary")]]
+        else:
+            rows = [
+                [
+                    self.button("subscribe", partial(self.subscribe, name)),
+                    *self.known(name, "unsubscribe", "unsubscribe", self.unsubscribe),
+                ],
+                [
+                    self.button("send to all", partial(self.send, name), "success"),
+                    *self.known(name, "one", "to one", partial(self.send, delivery="one")),
+                ],
+                [
+                    *self.known(name, "ack", "done", self.acknowledge),
+                    self.button("leave", lambda: self.lab.clients[name].leave()),
+                    self.button("crash", lambda: self.lab.clients[name].break_off(), "danger"),
+                ],
+            ]
+        head = widgets.HTML(f"<b>{escape(name)}</b> {escape(self.about(name))}")
+        return widgets.VBox(
+            [head, *map(widgets.HBox, rows)],
+            layout={"border": "1px solid #8c959f", "padding": "6px", "width": "250px"},
         )
 
-    async def disconnect(self) -> None:
-        await self.chosen().leave()
+    def known(self, name: str, feature: str, label: str, action: Any) -> list[widgets.Button]:
+        """A button, if the stage has what it is for."""
+        return [self.button(label, partial(action, name))] if self.has(feature) else []
 
-    async def kill(self) -> None:
-        await self.chosen().break_off()
+    def about(self, name: str) -> str:
+        seen = self.last_seen(name)
+        gone = [] if name in self.lab.clients else ["is gone"]
+        return ", ".join([*gone, *([f"has seen #{seen}"] if seen is not None else [])])
 
-    async def subscribe(self) -> None:
-        seen = self.last_seen.value.strip()
-        fields = ({"last_seen": int_or_text(seen)} if seen else {}) | (
-            {"ack": True} if self.acknowledges.value else {}
+    def last_seen(self, name: str) -> int | None:
+        """The last index of the topic that somebody of that name was sent; a new connection does not
+        forget it."""
+        marks = (
+            arrow.index
+            for step in self.lab.steps
+            for arrow in step.arrows
+            if (arrow.who, arrow.topic) == (name, self.topic.value) and arrow.has_come
         )
-        await self.command({"command": "subscribe", "topic": self.topic.value, **fields})
+        return max((mark for mark in marks if mark is not None), default=None)
 
-    async def unsubscribe(self) -> None:
-        await self.command({"command": "unsubscribe", "topic": self.topic.value})
+    async def connect(self, name: str) -> None:
+        await self.lab.connect(name)
 
-    async def send(self, delivery: str) -> None:
-        await self.command(
-            {
-                "command": "send",
-                "topic": self.topic.value,
-                "msg": self.message.value,
-                "delivery": delivery,
-            }
+    async def subscribe(self, name: str) -> None:
+        seen = self.last_seen(name)
+        fields: dict[str, Any] = (
+            {"last_seen": seen} if self.has("last_seen") and seen is not None else {}
         )
+        fields |= {"ack": True, "prefetch": 1} if self.has("ack") else {}
+        await self.command(name, {"command": "subscribe", **fields})
 
-    async def acknowledge(self) -> None:
-        await self.command(
-            {
-                "command": "ack",
-                "topic": self.topic.value,
-                "index": int_or_text(self.index.value.strip()),
-            }
-        )
+    async def unsubscribe(self, name: str) -> None:
+        await self.command(name, {"command": "unsubscribe"})
 
-    async def command(self, command: dict[str, Any]) -> None:
-        client = self.chosen()
+    async def send(self, name: str, delivery: str = "all") -> None:
+        how = {"delivery": delivery} if self.has("one") else {}
+        await self.command(name, {"command": "send", "msg": self.message.value, **how})
+
+    async def acknowledge(self, name: str) -> None:
+        held = (await self.lab.state()).messages.get(f"{self.topic.value} with {name}", [])
+        if not held:
+            raise ValueError(f"{name} has no work of {self.topic.value} to acknowledge")
+        await self.command(name, {"command": "ack", "index": held[0]["index"]})
+
+    async def command(self, name: str, command: dict[str, Any]) -> None:
+        client = self.lab.clients[name]
         before = len(client.heard)
-        await client.ask(command)
+        await client.ask({"topic": self.topic.value, **command})
         for answer in client.heard[before:]:
             if kind_of(answer) == "error" or not answer.get("success", True):
                 raise rejection(answer)
 
-    def refresh(self) -> None:
-        """Show the clients, and the diagram."""
-        kept, names = self.client.value, list(self.lab.clients)
-        self.client.options = names
-        self.client.value = kept if kept in names else next(iter(names), None)
-        self.picture.value = self.lab.diagram().svg().encode()
+    # What is seen
 
-    def show_state(self, state: State) -> None:
+    async def show(self) -> None:
+        """Show the cards, and a film: of what is new, or again and again of a whole story."""
+        connected = [step.who for step in self.lab.steps if step.kind == "connect"]
+        names = list(dict.fromkeys(connected))
+        new = next((name for name in NAMES if name not in names), f"client {len(names) + 1}")
+        self.cards.children = [
+            *map(self.card, names),
+            self.button(f"+ {new}", lambda: self.connect(new), "primary"),
+        ]
+        sent = sum(step.kind == "send" for step in self.lab.steps)
+        self.message.value = f"hello {sent + 1}"
+        title = stage_name(type(self.lab.server))
+        self.film = Film(self.lab.steps, title, self.first, loop=self.first == 0)
+        self.picture.value = self.film.svg().encode()
+        calls = [f"<code>{call.function}</code>" for call in (self.lab.calls() or [[]])[-1]]
+        self.ran.value = f"<small>the last step ran {' → '.join(calls)}</small>" if calls else ""
+        await self.show_state()
+
+    async def show_state(self) -> None:
         """Show what the server knows: only of what there is something to tell."""
-        about = {"subscribers": state.subscribers, "messages": state.messages, "sent": state.sent}
+        state = await self.lab.state()
+        subscribers = {
+            topic: [each.name + " (gone)" * each.gone for each in clients]
+            for topic, clients in state.subscribers.items()
+        }
+        about = {"subscribers": subscribers, "messages": state.messages, "sent": state.sent}
         lines = [f"{name}: {told}" for name, told in about.items() if told]
         self.state.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        return {**self.panel._repr_mimebundle_(**options), "text/plain": "<playground>"}
-
-
-def int_or_text(text: str) -> int | str:
-    """The number that a text spells; any other text as it is, for the server to reject."""
-    return int(text) if text.removeprefix("-").isdecimal() else text
+        """The panel; where there is no kernel, the film of what has happened in it."""
+        film = image(self.film.svg(), str(self.film))
+        return {
+            **self.panel._repr_mimebundle_(**options),
+            "text/html": film,
+            "text/plain": f"<playground>\n{self.film}",
+        }

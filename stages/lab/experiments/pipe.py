@@ -20,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.client import Client
-from stages.lab.experiments.slow import BlockForEver
+from stages.lab.experiments.slow import BlockForEver, transport_of
 from stages.lab.pictures.animation import Animation
 from stages.lab.pictures.film import STYLE as FILM
 from stages.lab.pictures.svg import bundle, svg
@@ -56,7 +56,7 @@ async def measure() -> list[Sample]:
             for _ in range(2)
         ]
         await reader.subscribe("foo", cache=False)
-        reader.writer.transport.pause_reading()
+        transport_of(reader).pause_reading()
         from_sender, to_reader = server.connections.values()
         sender_socket, reader_socket, in_socket, out_socket = [
             each.writer.get_extra_info("socket")
@@ -78,7 +78,7 @@ async def measure() -> list[Sample]:
                     ]
                 )
         for client in (sender, reader):
-            client.writer.transport.abort()
+            transport_of(client).abort()
     return samples
 
 

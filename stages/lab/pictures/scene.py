@@ -89,7 +89,7 @@ class Scene:
                     beat.rounds[number + 1][0] if number + 1 < len(beat.rounds) else beat.arrived
                 )
                 for arrow in arrows:
-                    if arrow.kind in ("deliver", "replay"):
+                    if arrow.has_come:
                         history = found.setdefault(arrow.who, [(0, [])])
                         arrives = max(leaves, later) if beat.start else 0
                         history.append((arrives, with_another(history[-1][1], arrow.text)))

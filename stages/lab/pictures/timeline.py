@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from stages.lab.workbench.record import Arrow, Messages, Step, extras, msg_text, printable
+from stages.lab.workbench.record import (
+    Arrow,
+    Messages,
+    Step,
+    Subscriber,
+    extras,
+    msg_text,
+    printable,
+)
 
 TRAVEL, REPLAY, PAUSE, READ = 0.9, 0.7, 0.2, 1.4  # seconds
 
@@ -85,7 +93,7 @@ def outcome(step: Step, before: Messages) -> str:
     return "; ".join(parts)
 
 
-def everybody(step: Step) -> Iterator[object]:
+def everybody(step: Step) -> Iterator[Subscriber]:
     for subscribers in step.subscribers.values():
         yield from subscribers
 

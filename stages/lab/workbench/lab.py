@@ -81,7 +81,8 @@ class Tap(Connection):
             return Arrow("error", self.name, shortened(printable(str(problem))))
         replayed = cause.kind == "subscribe" and cause.who == self.name
         kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
-        return Arrow(kind, self.name, message_text(line))
+        topic, index = line.get("topic", ""), line.get("index")
+        return Arrow(kind, self.name, message_text(line), topic, index)
 
 
 class Lab:

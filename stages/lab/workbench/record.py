@@ -79,6 +79,12 @@ class Arrow:
     kind: str  # deliver, replay, error; to a client that is gone: lost, or missed (but kept)
     who: str
     text: str
+    topic: str = ""
+    index: int | None = None
+
+    @property
+    def has_come(self) -> bool:
+        return self.kind in ("deliver", "replay")
 
 
 @dataclass(eq=False)

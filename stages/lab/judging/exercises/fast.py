@@ -8,6 +8,7 @@ from stages.beyond import commands
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims, heard
 from stages.lab.workbench.lab import Lab, NamedClient
+from stages.lab.workbench.record import Step
 
 
 async def turns(lab: Lab) -> Claims:
@@ -65,7 +66,8 @@ def encodings() -> Iterator[list[Any]]:
 async def burst(client: NamedClient, sends: list[dict[str, Any]]) -> list[Any]:
     """Send commands all at once; returns what this client receives in answer."""
     before = len(client.heard)
-    async with client.lab.step("other", f"{len(sends)} commands at once", by=client):
+    step = Step("other", client.name, f"{len(sends)} commands at once")
+    async with client.lab.step(step, by=client):
         client.writer.write(b"".join(map(client.encode, sends)))
         await client.settle()
     return client.heard[before:]
