@@ -52,8 +52,8 @@ JUDGES = {
     "beyond/acks": ["acks", *SHARED, "broker", "simulation", "model"],
     "beyond/log": ["log", "durable", "simulation"],
     "beyond/durable": [*SHARED, "simulation", "command_line"],
-    "beyond/whole_lines": ["fast", *SHARED[:8]],
-    "beyond/fast": ["fast", *SHARED, "simulation"],
+    "beyond/whole_lines": ["fast", *SHARED[:8], "command_line"],
+    "beyond/fast": ["fast", *SHARED, "simulation", "command_line"],
 }
 """The tests that judge a file, by its name in `stages`."""
 

@@ -1,6 +1,7 @@
 """What a client is still to be sent, without a socket."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -135,11 +136,37 @@ async def test_a_reader_that_has_read_during_a_pause_of_ours_is_not_late(
 ) -> None:
     outbox.put([LINE] * 8)
     waiting = asyncio.create_task(outbox.wait_for_room(2, timeout=0.0001))
-    # The timer is due as soon as the loop goes on, and so is what the reader has done.
-    asyncio.get_running_loop().call_later(0.0001, sink.read)
     await asyncio.sleep(0)
+    pause_in_which_it_reads(sink)
     await waiting
     assert outbox.passed_on > 2
+
+
+def pause_in_which_it_reads(sink: Sink) -> None:
+    """Stop the loop until a timer that runs is due; what the reader has done is due after it."""
+    asyncio.get_running_loop().call_later(0.0002, sink.read)
+    time.sleep(0.01)
+
+
+async def test_a_client_that_leaves_and_reads_during_a_pause_of_ours_is_not_late(
+    sink: Sink, outbox: Outbox
+) -> None:
+    outbox.put([LINE])
+    leaving = asyncio.create_task(outbox.finish(timeout=0.0001))
+    await asyncio.sleep(0)
+    pause_in_which_it_reads(sink)
+    await leaving
+    assert not sink.aborted.is_set()
+
+
+async def test_a_client_that_leaves_has_time_for_its_last_bytes(sink: Sink, outbox: Outbox) -> None:
+    outbox.put([LINE])  # below the high-water mark
+    leaving = asyncio.create_task(outbox.finish(timeout=60))
+    await some_turns_of_the_loop()
+    assert not leaving.done()
+    sink.read()
+    await leaving
+    assert not sink.aborted.is_set()
 
 
 async def test_nobody_waits_for_a_client_that_is_gone(sink: Sink, outbox: Outbox) -> None:
@@ -164,6 +191,24 @@ async def test_a_client_that_is_dismissed_is_told_why_and_gets_nothing_else(
     assert sink.unsent == LINE * 2 + b'{"success":false,"reason":"Too slow"}\r\n'
     assert sink.closing
     await sink.aborted.wait()
+
+
+async def test_who_waits_for_a_client_goes_on_as_soon_as_it_is_dismissed(
+    sink: Sink, outbox: Outbox
+) -> None:
+    outbox.put([LINE] * 8)
+    waiting = asyncio.create_task(outbox.wait_for_room(8, timeout=60))
+    await some_turns_of_the_loop()
+    outbox.dismiss({"success": False, "reason": "Too slow"}, timeout=60)
+    await some_turns_of_the_loop()
+    assert waiting.done()
+    await waiting
+    assert sink.closing
+    sink.read()
+    outbox.put([LINE])
+    assert not sink.unsent
+    outbox.dismiss({"success": False, "reason": "Too slow"}, timeout=0)
+    assert not sink.unsent
 
 
 async def test_a_client_that_leaves_may_take_the_rest(sink: Sink, outbox: Outbox) -> None:

@@ -4,6 +4,7 @@ Made of the record alone, like the diagram: the same traffic gives the same byte
 the system for less motion, or prints it, sees what happened as a list.
 """
 
+from bisect import bisect_left
 from html import escape
 from typing import Any
 
@@ -46,11 +47,12 @@ class Film:
 
     def __init__(self, steps: list[Step], title: str, first: int = 0, *, loop: bool = True) -> None:
         self.steps, self.title, self.loop = list(steps), title, loop
-        self.first = first
-        while len(self.draw().encode()) > LIMIT and self.first < len(self.steps) - 1:
-            self.first += 1
+        later = range(first, max(first, len(self.steps) - 1))
+        self.draw(first + bisect_left(later, True, key=lambda each: self.draw(each) <= LIMIT))
 
-    def draw(self) -> str:
+    def draw(self, first: int) -> int:
+        """Draw the steps from number `first` on; returns how many bytes that takes."""
+        self.first = first
         beats = beats_of(self.steps, self.first)
         self.beats = beats[self.first :]
         self.length = (beats[-1].end if self.beats else 0) + AFTER
@@ -66,7 +68,7 @@ class Film:
             ['<g class="film">', *film, '</g><g class="still">', *self.still(lines), "</g>"],
             str(self),
         )
-        return self.picture
+        return len(self.picture.encode())
 
     def captions(self, y: int, animation: Animation) -> list[str]:
         """What is happening, what came of it, and how far the film is."""

@@ -65,6 +65,17 @@ def places(path: str) -> dict[int, tuple[Function, tuple[int, ...]]]:
     return found
 
 
+@cache
+def is_ours(path: str) -> bool:
+    return HOME in Path(path).parents
+
+
+@cache
+def is_of_stage(path: str) -> bool:
+    """Whether a file has the rules of a stage."""
+    return Path(path).parent in (HOME, HOME / "beyond") and Path(path).stem not in PLUMBING
+
+
 def functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Any]]:
     """Functions and methods with their qualified names; a function inside another belongs to
     it."""
@@ -98,9 +109,8 @@ class TracedLab(Lab):
         await super().handle_client(reader, tap)
 
     def called(self, frame: FrameType, event: str, argument: Any) -> Any:
-        path = Path(frame.f_code.co_filename)
         reads = frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR  # goes on at any time
-        if path.parent not in (HOME, HOME / "beyond") or path.stem in PLUMBING or reads:
+        if reads or not is_of_stage(frame.f_code.co_filename):
             return None
         resumed_at = frame.f_lineno  # some versions of Python report that line again
 
@@ -135,7 +145,7 @@ class TracedLab(Lab):
 def is_for_client(frame: FrameType | None) -> bool:
     """Whether a frame handles what a client has said, or that it has left: no ping of the lab, no
     question of the lab about the state, and nothing that a server does by itself."""
-    while frame and HOME in Path(frame.f_code.co_filename).parents:
+    while frame and is_ours(frame.f_code.co_filename):
         if frame.f_code.co_filename.endswith("state.py"):
             return False
         if lines := said_in(frame):
