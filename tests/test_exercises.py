@@ -19,6 +19,12 @@ WRONG: list[Any] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong answer is to be refused each time."""
+    monkeypatch.setattr("stages.lab.judging.check.asked_twice", lambda ask: ask())
+
+
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.exercise}-{wrong.__name__}")
 async def test_a_wrong_answer_is_refused_by_its_claim(wrong: Any) -> None:
     told = str(await check(wrong, wrong.exercise))

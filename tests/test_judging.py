@@ -238,3 +238,17 @@ async def test_a_slow_but_sound_server_is_not_given_up() -> None:
             return await self.reader.readline()
 
     assert "✓ messages arrive in the order sent" in str(await check(Slow, until="basic"))
+
+
+async def test_a_claim_that_holds_only_when_asked_again_says_so() -> None:
+    class FirstTime(caching.Server):
+        failures = iter([True])
+
+        def keep(self, message: wire.Command) -> None:
+            if message.get("cache") is not False or next(self.failures, False):
+                super().keep(message)
+
+    told = str(await check(FirstTime, "uncached"))
+    assert "✗" in told
+    assert "it did when asked again: run this once more, the machine may be busy" in told
+    assert told.endswith("not yet")

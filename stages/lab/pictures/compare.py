@@ -90,10 +90,11 @@ class Comparison:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """The page; where a notebook is not trusted, and so without scripts, the two films."""
         films = "".join(image(film.svg(), str(film)) for film, _ in self.recordings)
-        frame = f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.page())}"></iframe>'
-        style = (
-            "<style>.mq-compare iframe{width:100%;height:980px;border:0}"
-            ".mq-compare iframe+div{display:none}</style>"
+        height = 480 + sum(film.height for film, _ in self.recordings)
+        frame = (
+            f'<iframe title="{escape(self.title)}" style="width:100%;height:{height}px;border:0" '
+            f'srcdoc="{escape(self.page())}"></iframe>'
         )
+        style = "<style>.mq-compare iframe+div{display:none}</style>"
         html = f'{style}<div class="mq-compare">{frame}<div>{films}</div></div>'
         return {"text/html": html, "text/plain": str(self)}

@@ -59,7 +59,7 @@ class Film:
         animation = Animation(self.length, loop=self.loop)
         scene = Scene(beats, self.title, animation)
         lines = self.lines()
-        height = max(scene.height + 94, 18 * len(lines) + 2 * MARGIN)
+        self.height = height = max(scene.height + 94, 18 * len(lines) + 2 * MARGIN)
         film = [*scene.parts, *self.captions(height - 64, animation)]
         self.picture = svg(
             WIDTH,
