@@ -65,6 +65,7 @@ async def restart(
                     "127.0.0.1",
                     await running.enter_async_context(serve.listening(server, "127.0.0.1", 0)),
                 )
+            transcript.append(Step("restart", "server", "restarts"))
             name = next_name(transcript)
             json = stage == TARGET or speaks_json(stage)
             peer = await Peer.connect(*address, name, transcript, speaks_json=json)

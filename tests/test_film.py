@@ -119,7 +119,7 @@ async def test_nobody_there_is_said_and_gone() -> None:
 async def test_a_worker_that_dies_leaves_its_work_to_another() -> None:
     film = await film_of(stories.workers, acks.Server(seed=42))
     assert str(film).splitlines()[-2:] == [
-        "alice breaks off → its work waits for another worker",
+        "alice breaks off → what it had waits for another worker",
         "bob has done #1 of jobs → bob gets #0 wash again",
     ]
     assert "alice has, of jobs" in texts(film, film.beats[6].arrived + 0.01)

@@ -220,10 +220,11 @@ class Playground:
 
     async def subscribe(self, name: str) -> None:
         seen = self.last_seen(name)
-        fields: dict[str, Any] = (
-            {"last_seen": seen} if self.has("last_seen") and seen is not None else {}
-        )
-        fields |= {"ack": True, "prefetch": 1} if self.has("ack") else {}
+        fields: dict[str, Any] = {}
+        if self.has("ack"):  # with `last_seen` a worker would not get older work
+            fields = {"ack": True, "prefetch": 1}
+        elif self.has("last_seen") and seen is not None:
+            fields = {"last_seen": seen}
         await self.command(name, {"command": "subscribe", **fields})
 
     async def unsubscribe(self, name: str) -> None:
@@ -260,9 +261,10 @@ class Playground:
         ]
         sent = sum(step.kind == "send" for step in self.lab.steps)
         self.message.value = f"hello {sent + 1}"
-        title = stage_name(type(self.lab.server))
-        self.film = Film(self.lab.steps, title, self.first, loop=self.first == 0)
-        self.picture.value = self.film.svg().encode()
+        if self.first < max(1, len(self.lab.steps)):  # else nothing has happened
+            title = stage_name(type(self.lab.server))
+            self.film = Film(self.lab.steps, title, self.first, loop=self.first == 0)
+            self.picture.value = self.film.svg().encode()
         calls = [f"<code>{call.function}</code>" for call in (self.lab.calls() or [[]])[-1]]
         self.ran.value = f"<small>the last step ran {' → '.join(calls)}</small>" if calls else ""
         await self.show_state()

@@ -72,8 +72,7 @@ async def typo(lab: Lab) -> None:
 
 
 async def news(lab: Lab) -> None:
-    """Everybody keeps up: nothing has changed for them. What has is the way to them, with an outbox
-    for each."""
+    """Everybody keeps up: the films are alike, and the ways through the code are not."""
     bob = await lab.connect("bob")
     for name in ("alice", "carol"):
         reader = await lab.connect(name)
@@ -83,7 +82,7 @@ async def news(lab: Lab) -> None:
 
 
 async def workers(lab: Lab) -> None:
-    """Alice dies with a job in her hands. Where the server knows how, the workers acknowledge."""
+    """Alice dies with work in her hands. Where the server knows how, the workers acknowledge."""
     boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
     acknowledging = isinstance(lab.server, acks.Server)
     for worker in (alice, bob):
@@ -96,7 +95,7 @@ async def workers(lab: Lab) -> None:
 
 
 async def restart(lab: Lab) -> None:
-    """An order is accepted, and the server restarts."""
+    """A job is accepted, and the server restarts."""
     boss = await lab.connect("boss")
     await boss.send("jobs", "wash the car", delivery="one")
     lab.restart(dataclasses.replace(lab.server))  # type: ignore[type-var]

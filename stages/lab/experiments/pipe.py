@@ -28,8 +28,8 @@ from stages.lab.workbench.background import HOST, Background
 
 PLACES = {
     "sender's program": "send() has not returned",
-    "its system": "sent, not yet taken",
-    "server's system": "come, not yet read",
+    "sender's system": "sent, not yet taken",
+    "server's system, in": "come, not yet read",
     "outbox": "read, not yet passed on",
     "server's system, out": "passed on, not yet taken",
     "reader's system": "come, never read",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -263,6 +263,19 @@ class Steps:
     def parts_picture(self) -> Image:
         """Where a message's time goes in `acks`."""
         return bars(self.profile, "a message in acks, µs")
+
+    def findings(self) -> dict[str, str]:
+        """Which step makes it faster by the largest factor, and which make it slower."""
+        names = list(STEPS)
+        factors = {
+            name: self.costs[before] / self.costs[name]
+            for before, name in pairwise(names)
+        }
+        slower = [name for name, factor in factors.items() if factor < 1]
+        return {
+            "is the largest factor": max(factors, key=lambda name: factors[name]),
+            "makes it slower": ", ".join(slower) or "none",
+        }
 
     def steps_picture(self) -> Image:
         """What is left of it after each change."""

@@ -72,11 +72,11 @@ def said(step: Step) -> str:
     match step.kind, command.get("command"):
         case "subscribe", _:
             return f"{step.who} subscribes to {topic}{extras(command)}"
-        case "send", _:
+        case "send", _ if "msg" in command:
             return f"{step.who} sends {msg_text(command.get('msg'))} to {topic}{extras(command)}"
         case "other", "ack":
             return f"{step.who} has done #{command.get('index')} of {topic}"
-        case "other", _:
+        case (("other" | "send"), _):
             return f"{step.who}: {step.text}"
     return f"{step.who} {step.text}"
 
@@ -89,7 +89,7 @@ def outcome(step: Step, before: Messages) -> str:
         if any(each.gone and each.name == step.who for each in everybody(step)):
             parts.append("the server has not noticed")
         elif any(topic.endswith(f" with {step.who}") for topic in before if before[topic]):
-            parts.append("its work waits for another worker")
+            parts.append("what it had waits for another worker")
     return "; ".join(parts)
 
 

@@ -52,7 +52,7 @@ class Tap(Connection):
     def __init__(self, writer: asyncio.StreamWriter, lab: "Lab") -> None:
         super().__init__(writer)
         self.lab = lab
-        self.name = "?"
+        self.name = "a client"  # of no lab
         self.pinged = b""
         self.gone: Future[None] = Future()
 
@@ -68,12 +68,12 @@ class Tap(Connection):
                 self.record(decode(line), self.lab.steps[-1])
 
     def record(self, line: Line, cause: Step) -> None:
-        if line.get("success") is True and cause.who == self.name:
+        if line.get("success") is not True:
+            cause.arrows.append(self.arrow(line, cause))
+        elif cause.who == self.name:
             cause.answer = "✓" + "".join(
                 f" {name}={value}" for name, value in line.items() if name == "missed"
             )
-        else:
-            cause.arrows.append(self.arrow(line, cause))
 
     def arrow(self, line: Line, cause: Step) -> Arrow:
         if kind_of(line) != "message":
