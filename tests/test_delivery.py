@@ -11,6 +11,8 @@ from peer import fresh_topic, msgs, only_error
 async def test_one_delivery_reaches_exactly_one_subscriber(connect: Connect) -> None:
     """With 'delivery': 'one', choose one subscriber of the topic and write to that one only."""
     topic, sender, peers = fresh_topic(), await connect(), [await connect() for _ in range(3)]
+    await sender.send(fresh_topic(), "nobody there", delivery="one")
+    assert await sender.heard() == []
     for peer in peers:
         await peer.subscribe(topic)
     for n in range(20):

@@ -12,6 +12,17 @@ class SendsOneToAll(disconnects.Server):
         return super().recipients({**command, "delivery": "all"})
 
 
+@caught_by("test_one_delivery_reaches_exactly_one_subscriber")
+class NeedsSomebody(disconnects.Server):
+    """Fails if a message for one finds nobody there."""
+
+    def recipients(self, command):
+        everybody = super().recipients({**command, "delivery": "all"})
+        if command.get("delivery") == "one":
+            return [self.random.choice(list(everybody))]
+        return everybody
+
+
 @caught_by("test_one_delivery_is_drawn_uniformly")
 class PrefersTheFirst(disconnects.Server):
     """A message for one always goes to the first subscriber."""

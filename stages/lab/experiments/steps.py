@@ -267,10 +267,7 @@ class Steps:
     def findings(self) -> dict[str, str]:
         """Which step makes it faster by the largest factor, and which make it slower."""
         names = list(STEPS)
-        factors = {
-            name: self.costs[before] / self.costs[name]
-            for before, name in pairwise(names)
-        }
+        factors = {name: self.costs[before] / self.costs[name] for before, name in pairwise(names)}
         slower = [name for name, factor in factors.items() if factor < 1]
         return {
             "is the largest factor": max(factors, key=lambda name: factors[name]),

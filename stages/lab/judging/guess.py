@@ -30,7 +30,7 @@ def reveal(value: Any) -> Answer:
 
 def guessed(guess: dict[str, Any], happened: dict[str, Any]) -> Answer:
     """What has happened, a line each; and whether that was your guess. An entry of `guess` that is
-    still `...` is none."""
+    still `...`, or `[...]`, is none."""
     if not isinstance(guess, dict):
         raise TypeError(f"guessed expects a dict such as {{'alice': 3}}, not {guess!r}")
     width = max(map(len, happened))
@@ -43,7 +43,7 @@ def guessed(guess: dict[str, Any], happened: dict[str, Any]) -> Answer:
 
 
 def remark(guess: Any, value: Any) -> str:
-    if guess is ...:
+    if guess in (..., [...]):
         return ""
     same = list(guess) == value if isinstance(guess, tuple) else guess == value
     return "   ✓ as you said" if same else f"   ✗ you said {guess!r}"

@@ -47,7 +47,7 @@ def extras(command: wire.Command) -> str:
     """The fields of a command that are worth a word, as in " (for one)"."""
     shown = {"delivery": {"one": "for one", "all": ""}}
     fields = {
-        name: shown.get(name, {}).get(str(value), f"{name}={value}")
+        name: shown.get(name, {}).get(str(value), f"{name}={value!r}")
         for name, value in command.items()
         if name not in ("command", "topic", "msg", "index")
     }
@@ -131,5 +131,7 @@ class Step:
             for arrow in self.arrows
         ]
         if self.kind == "send" and not self.arrows:
-            who = "nobody is free" if subscribers.get(topic) else "nobody there"
-            self.fate = f"{who}: {'kept' if kept != before else 'gone'}"
+            is_kept = kept != before
+            who = "nobody is free" if is_kept else "sent to nobody"
+            who = who if subscribers.get(topic) else "nobody there"
+            self.fate = f"{who}: {'kept' if is_kept else 'gone'}"
