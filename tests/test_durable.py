@@ -23,11 +23,12 @@ from test_command_line import ROOT, started
 from test_last_seen import indexes
 
 from stages import serve
-from stages.beyond import acks, durable
+from stages.beyond import acks, durable, fast
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Message
 from stages.beyond.in_flight import Topic
 from stages.beyond.log import Log
+from stages.lab import launch
 from stages.lab.experiments import crash
 
 Restart = Callable[[], Awaitable[Peer]]
@@ -218,6 +219,102 @@ async def test_on_a_full_disk_nothing_is_acknowledged_or_delivered(
     async with served(durable.Server(data=data)) as port:
         alice = await peers(port)
         assert msgs(await alice.subscribe("foo")) == ["stored"]
+
+
+async def test_when_the_disk_fails_nobody_is_left_waiting(tmp_path: Path, peers: Peers) -> None:
+    class Failing(Watched):
+        async def in_thread(self, append: Callable[..., None], *what: Any) -> None:
+            self.disk_is_busy.set()
+            await self.disk_is_free.wait()
+            if self.failing:
+                raise OSError("the disk fails")
+            append(*what)
+
+        failing = False
+
+    server = Failing(data=str(tmp_path / "messages.db"))
+    async with served(server) as port:
+        clients = [await peers(port) for _ in range(3)]
+        for client in clients:
+            await client.settle()
+        server.disk_is_free.clear()
+        server.disk_is_busy.clear()
+        server.failing = True
+        clients[0].writer.write(clients[0].line(**send("being stored")))
+        await server.disk_is_busy.wait()
+        for client in clients[1:]:
+            client.writer.write(client.line(**send("waiting")))
+        while len(server.inputs) < 2:
+            await asyncio.sleep(0)
+        server.disk_is_free.set()
+        for client in clients:
+            assert only_error(await client.rest()) == "Could not store "
+        assert list(server.inputs) == []
+        async with asyncio.timeout(5):
+            while server.connections:
+                await asyncio.sleep(0)
+
+
+async def test_the_same_seed_gives_the_same_picks(tmp_path: Path) -> None:
+    async def picks(file: str) -> list[int]:
+        with launch(durable.Server(data=str(tmp_path / file), seed=42)) as lab:
+            boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
+            for worker in (alice, bob):
+                await worker.subscribe("jobs")
+            for number in range(20):
+                await boss.send("jobs", str(number), delivery="one")
+            return [int(message["msg"]) for message in await alice.all_messages()]
+
+    assert await picks("one.db") == await picks("two.db")
+
+
+@pytest.mark.parametrize("file", ["", "messages.db"])
+@pytest.mark.parametrize("kind", [durable.Server, fast.Server])
+async def test_work_that_nobody_does_in_time_goes_to_another(
+    kind: type[durable.Server], file: str, tmp_path: Path
+) -> None:
+    if not file and kind is durable.Server:
+        pytest.skip("it always has a file")
+    server = kind(ack_timeout=0.01, data=str(tmp_path / file) if file else "")
+    with launch(server) as lab:
+        boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
+        await alice.subscribe("jobs", ack=True)
+        await boss.send("jobs", "wash", delivery="one")
+        await bob.subscribe("jobs", ack=True)
+        assert (await bob.next_message())["redelivered"]
+
+
+async def test_a_server_that_cannot_start_leaves_the_file_to_the_next(tmp_path: Path) -> None:
+    class Refusing(acks.Broker):
+        def carry_out(self, batch: Batch) -> Any:
+            raise ZeroDivisionError("in my class")
+
+    class Broken(durable.Server):
+        broker_class = Refusing
+
+    data = str(tmp_path / "messages.db")
+    async with served(durable.Server(data=data)):
+        pass
+    with pytest.raises(ZeroDivisionError):
+        async with served(Broken(data=data)):
+            pass
+    async with served(durable.Server(data=data)):
+        pass
+
+
+async def test_a_server_that_stops_leaves_a_snapshot_and_no_log(
+    tmp_path: Path, peers: Peers
+) -> None:
+    data = str(tmp_path / "messages.db")
+    async with served(durable.Server(data=data)) as port:
+        alice = await peers(port)
+        await alice.send("foo", "stored", delivery="all")
+    log = Log(data)
+    log.open()
+    assert list(log.snapshot(acks.Broker.pieces))
+    said = [said for batch in log.batches() for _, said in batch.inputs]
+    log.close()
+    assert said == []
 
 
 @pytest.mark.parametrize("gone", [Path.unlink, lambda path: path.rename(path.with_suffix(".old"))])

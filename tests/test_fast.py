@@ -25,7 +25,6 @@ from test_target import judged
 from stages.beyond import acks, commands, durable, fast, whole_lines
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
-from stages.lab import launch
 from stages.lab.experiments.steps import Deaf
 
 SEND = {"command": "send", "topic": "news", "msg": "x", "delivery": "all"}
@@ -344,17 +343,6 @@ def test_the_program_runs_on_uvloop_if_it_is_installed() -> None:
     )
     asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert asked.stdout == "uvloop\n"
-
-
-@pytest.mark.parametrize("file", ["", "messages.db"])
-async def test_work_that_nobody_does_in_time_goes_to_another(file: str, tmp_path: Path) -> None:
-    server = fast.Server(ack_timeout=0.01, data=str(tmp_path / file) if file else "")
-    with launch(server) as lab:
-        boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
-        await alice.subscribe("jobs", ack=True)
-        await boss.send("jobs", "wash", delivery="one")
-        await bob.subscribe("jobs", ack=True)
-        assert (await bob.next_message())["redelivered"]
 
 
 def test_it_works_without_uvloop() -> None:

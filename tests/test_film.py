@@ -15,6 +15,7 @@ from stages import basic, caching, last_seen
 from stages.beyond import acks, durable
 from stages.lab import compare, launch, stories
 from stages.lab.pictures.film import LIMIT, Film
+from stages.lab.pictures.svg import width_of
 from stages.lab.workbench.lab import Lab
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -162,8 +163,86 @@ async def test_a_long_story_is_folded_into_a_small_film() -> None:
     assert str(film).startswith(f"(after {film.first} steps)")
     shown = texts(film, film.length)
     assert "all others" in shown
-    assert any(text.endswith("lists more") for text in shown)
+    assert any(text.startswith("and ") and text.endswith(" more") for text in shown)
     assert any(text.startswith("… ") and text.endswith(" before") for text in shown)
+
+
+async def a_long_replay(lab: Lab) -> None:
+    bob, alice = await lab.connect("bob"), await lab.connect("alice")
+    for number in range(100):
+        await bob.send("foo", f"message number {number}")
+    await alice.subscribe("foo")
+
+
+async def many_readers(lab: Lab) -> None:
+    readers = [await lab.connect(f"reader {number}") for number in range(40)]
+    for reader in readers:
+        await reader.subscribe("foo")
+    await readers[0].send("foo", "hello")
+
+
+async def hostile_texts(lab: Lab) -> None:
+    bob = await lab.connect("<b onload='x()'>\"&amp; __DATA__")
+    alice = await lab.connect("\u6f22\u5b57" * 300)
+    topic = "\u200b]]><script>\x07" * 500
+    await alice.subscribe(topic, mood="\x07" * 40_000)
+    await bob.send(topic, "\x00\ud800\u202e" + "\u6f22" * 9_000, index="\x07" * 9_000)
+    await bob.raw('{"command": "ack", "topic": "x", "index": "\x07"}')
+    await bob.raw("{'command': 'send', 'topic': 'no message'}")
+
+
+@pytest.mark.parametrize("story", [a_long_replay, many_readers, hostile_texts])
+async def test_a_film_is_small_and_well_formed_whatever_was_sent(story: Any) -> None:
+    for kind in (basic.Server, caching.Server, last_seen.Server):
+        with launch(kind()) as lab:
+            await story(lab)
+            film, diagram = lab.film(), lab.diagram()
+        assert len(film.svg().encode()) <= LIMIT
+        for svg in (film.svg(), diagram.svg()):
+            root = ElementTree.fromstring(svg)
+        for classes, text in seen_at(film, film.length):
+            if "said" in classes:
+                assert width_of(text) <= 800 - 48
+        assert int(root.attrib["width"]) < 10_000
+
+
+async def test_only_what_came_twice_is_marked(tmp_path: Path) -> None:
+    async def hello(lab: Lab) -> None:
+        alice = await lab.connect("alice")
+        for topic in ("x", "y"):
+            await alice.subscribe(topic)
+            await alice.send(topic, "hello")
+        await alice.send("x", "hello")
+        await alice.send("x", "hello again")
+
+    for server in (basic.Server(), last_seen.Server()):
+        film = await film_of(hello, server)
+        assert texts(film, film.length, "twice") == []
+
+
+async def test_what_is_kept_and_what_is_lost_is_told_apart_where_messages_are_alike() -> None:
+    async def alike(lab: Lab) -> None:
+        bob = await lab.connect("bob")
+        await bob.send("foo", "hi")
+        await bob.send("foo", "hi")
+        alice = await lab.connect("alice")
+        await alice.subscribe("foo")
+        await alice.break_off()
+        await bob.send("foo", "hi", delivery="one")
+
+    told = str(await film_of(alike, caching.Server(cache_length=1)))
+    assert told.count("nobody there: kept") == 2
+    assert "lost: alice is gone" in told
+
+
+async def test_a_topic_may_look_like_a_workers_pile() -> None:
+    async def tea(lab: Lab) -> None:
+        alice, bob = await lab.connect("alice"), await lab.connect("bob")
+        await bob.send("tea with alice", "at five")
+        await alice.leave()
+
+    told = str(await film_of(tea, caching.Server()))
+    assert told.endswith("alice leaves")
 
 
 def width(text: str) -> float:
@@ -223,6 +302,26 @@ async def test_a_comparison_has_the_calls_of_each_step_and_none_of_the_labs() ->
     assert list(ran) == [first + n for n, line in enumerate(source) if n and '"""' not in line]
     assert "lab-ping" not in json.dumps(data)
     assert str(comparison).startswith("caching:\nalice connects\n")
+
+
+async def test_a_story_that_does_nothing_is_refused() -> None:
+    async def nothing(lab: Lab) -> None:
+        pass
+
+    with pytest.raises(ValueError, match="the story did nothing: expected one that connects"):
+        await compare(nothing, basic.Server(), basic.Server())
+
+
+async def test_a_page_survives_any_text_and_its_films_begin_at_the_same_step() -> None:
+    async def placeholders(lab: Lab) -> None:
+        """__FILMS__ __DATA__"""
+        await hostile_texts(lab)
+        await a_long_replay(lab)
+
+    comparison = await compare(placeholders, basic.Server(), caching.Server())
+    assert len(comparison.page().encode()) <= 100_000
+    assert len({film.first for film, _ in comparison.recordings}) == 1
+    assert comparison.page().count("const DATA = {") == 1
 
 
 async def test_in_a_notebook_that_is_not_trusted_a_comparison_is_two_films() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import pytest
@@ -312,3 +313,60 @@ async def test_a_client_may_wait_for_a_message_while_others_work() -> None:
         await asyncio.sleep(0)
         await bob.send("foo", "hello")
         assert (await waiting)["msg"] == "hello"
+
+
+async def test_an_old_client_is_not_its_successor_of_the_same_name() -> None:
+    with launch(basic.Server()) as lab:
+        old = await lab.connect("alice")
+        await old.break_off()
+        new = await lab.connect("alice")
+        with pytest.raises(ConnectionError, match="alice is no longer connected"):
+            await old.send("foo", "hello")
+        await old.all_messages()
+        await new.subscribe("foo")
+        assert list(lab.clients) == ["alice"]
+
+
+async def test_a_restart_ends_the_wait_for_a_message() -> None:
+    with launch(caching.Server()) as lab:
+        alice, bob = await lab.connect("alice"), await lab.connect("bob")
+        await bob.send("foo", "kept")
+        waiting = asyncio.create_task(alice.next_message())
+        await asyncio.sleep(0)
+        lab.restart(caching.Server())
+        with pytest.raises(ConnectionError, match="alice is no longer connected"):
+            await waiting
+        await lab.connect("carol")
+        assert str(lab.diagram()).count("keeps foo: -kept") == 1
+
+
+async def test_a_learners_class_may_greet_and_keep_its_state_in_any_shape() -> None:
+    class Odd(basic.Server):
+        indexes = 5
+        caches: ClassVar[Any] = {7: ["no dict"], "none": None}
+
+        async def handle_client(self, reader: asyncio.StreamReader, client: wire.Recipient) -> None:
+            client.write(b"hello\n")
+            await super().handle_client(reader, client)
+
+    with launch(Odd()) as lab:
+        with pytest.raises(wire.Error):
+            await lab.connect("alice")
+        assert "server   --> a client  ✗ hello" in str(lab.diagram())
+        assert (await lab.state()).messages == {"7": [{"msg": "no dict"}]}
+        assert lab.film().svg()
+
+
+async def test_there_is_no_step_before_the_first() -> None:
+    with launch(basic.Server()) as lab:
+        assert str(lab.diagram(last=-1)) == str(lab.film(last=-1)) == str(lab.film()) == ""
+        await lab.connect("alice")
+        assert str(lab.diagram(last=-1)) == ""
+        assert str(lab.diagram(last=99)) == "alice  connects"
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\x07b", "a\ud800"])
+async def test_a_client_has_a_name_that_can_be_read(name: str) -> None:
+    expected = pytest.raises(ValueError, match="is no name: expected one that can be read")
+    with launch(basic.Server()) as lab, expected:
+        await lab.connect(name)

@@ -117,16 +117,18 @@ class Playground:
 
     async def one_after_another(self, before: Future[None] | None, action: Action) -> None:
         if before:
-            await asyncio.wrap_future(before)
+            await asyncio.wait([asyncio.wrap_future(before)])
         self.problem.value = ""
         self.first = len(self.lab.steps)
         try:
-            await action()
+            try:
+                await action()
+            finally:
+                await self.show()
         except Exception as problem:
             self.problem.value = (
                 f"<b style='color:#cf222e'>{escape(str(problem) or repr(problem))}</b>"
             )
-        await self.show()
 
     # The server
 
@@ -213,7 +215,7 @@ class Playground:
             for arrow in step.arrows
             if (arrow.who, arrow.topic) == (name, self.topic.value) and arrow.has_come
         )
-        return max((mark for mark in marks if mark is not None), default=None)
+        return max((mark for mark in marks if isinstance(mark, int)), default=None)
 
     async def connect(self, name: str) -> None:
         await self.lab.connect(name)
@@ -235,7 +237,7 @@ class Playground:
         await self.command(name, {"command": "send", "msg": self.message.value, **how})
 
     async def acknowledge(self, name: str) -> None:
-        held = (await self.lab.state()).messages.get(f"{self.topic.value} with {name}", [])
+        held = (await self.lab.state()).held.get((self.topic.value, name), [])
         if not held:
             raise ValueError(f"{name} has no work of {self.topic.value} to acknowledge")
         await self.command(name, {"command": "ack", "index": held[0]["index"]})
@@ -276,7 +278,13 @@ class Playground:
             topic: [each.name + " (gone)" * each.gone for each in clients]
             for topic, clients in state.subscribers.items()
         }
-        about = {"subscribers": subscribers, "messages": state.messages, "sent": state.sent}
+        held = {f"{worker} has {topic}": those for (topic, worker), those in state.held.items()}
+        about = {
+            "subscribers": subscribers,
+            "messages": state.messages,
+            "held": held,
+            "sent": state.sent,
+        }
         lines = [f"{name}: {told}" for name, told in about.items() if told]
         self.state.value = f"<pre>{escape(chr(10).join(lines))}</pre>"
 

@@ -12,7 +12,6 @@ import json
 import struct
 import termios
 from contextlib import AsyncExitStack
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from stages.client import Client
 from stages.lab.experiments.slow import BlockForEver, transport_of
 from stages.lab.pictures.animation import Animation
 from stages.lab.pictures.film import STYLE as FILM
-from stages.lab.pictures.svg import bundle, svg
+from stages.lab.pictures.svg import bundle, svg, words
 from stages.lab.workbench.background import HOST, Background
 
 PLACES = {
@@ -122,10 +121,10 @@ class Pipe:
             sizes = [sample[number] for sample in self.samples]
             box = f'x="{x + 10}" width="{WIDE - 20}"'
             frame = f'<rect class="box" {box} y="{TOP}" height="{HIGH}" rx="4"/>'
-            words = [*lines(name), *lines(meaning)]
+            below = [*lines(name), *lines(meaning)]
             label = "".join(
-                f'<text class="mid" x="{x + WIDE // 2}" y="{TOP + HIGH + 20 + 17 * n}">{escape(word)}</text>'
-                for n, word in enumerate(words)
+                f'<text class="mid" x="{x + WIDE // 2}" y="{TOP + HIGH + 20 + 17 * n}">{words(word)}</text>'
+                for n, word in enumerate(below)
             )
             full = HIGH * sizes[-1] // MOST
             bar = f'<rect class="fill" {box} y="{TOP + HIGH - full}" height="{full}"'
@@ -135,7 +134,7 @@ class Pipe:
         moving += [
             animation.shown(
                 [(number * SECONDS, "said"), ((number + 1) * SECONDS, "no")],
-                f'<text x="{MARGIN}" y="{BOTTOM}">{escape(self.caption(number))}</text>',
+                f'<text x="{MARGIN}" y="{BOTTOM}">{words(self.caption(number))}</text>',
             )
             for number in range(1, len(self.samples))
         ]

@@ -3,16 +3,21 @@ its right, so that a message goes from left to right."""
 
 from dataclasses import dataclass
 
-from stages.lab.pictures.svg import width_of
+from stages.lab.pictures.svg import fitted, width_of
 from stages.lab.workbench.record import Step
 
 WIDEST = 848  # pixels that JupyterLab has at 1280
 PAD, NEAREST, LESS = 16, 96, 16  # pixels: the margin, from lane to lane, and to try with less
+LONGEST_NAME = 160
 SERVER = ""  # no client has an empty name
 
 
+def title_of(name: str) -> str:
+    return fitted(name or "server", LONGEST_NAME)
+
+
 def box_width(name: str) -> int:
-    return width_of(name or "server") + 20
+    return width_of(title_of(name)) + 20
 
 
 @dataclass(frozen=True)

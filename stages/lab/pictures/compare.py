@@ -1,6 +1,7 @@
 """The same story on two stages: two films under one slider, and the code that ran."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from html import escape
 from importlib.resources import files
@@ -21,6 +22,10 @@ async def compare(story: Story, before: serve.Handler, after: serve.Handler) -> 
     """Run a story on two servers; the result is shown as one page. Raises what the story
     raises."""
     recordings = [await record(story, server) for server in (before, after)]
+    if not all(film.beats for film, _ in recordings):
+        raise ValueError("the story did nothing: expected one that connects clients")
+    first = max(film.first for film, _ in recordings)  # so that they stay side by side
+    recordings = [(Film(film.steps, film.title, first), calls) for film, calls in recordings]
     name = getattr(story, "__name__", "story").replace("_", " ")
     return Comparison(name.capitalize(), (story.__doc__ or "").strip(), recordings)
 
@@ -53,9 +58,7 @@ class Comparison:
             "FILMS": films,
             "DATA": json.dumps(self.data(), separators=(",", ":")).replace("</", "<\\/"),
         }
-        for name, value in fields.items():
-            template = template.replace(f"__{name}__", value)
-        return template
+        return re.sub("__([A-Z]+)__", lambda place: fields[place[1]], template)
 
     def data(self) -> dict[str, Any]:
         """What the page's script needs: each function once, and by film its steps: when they

@@ -5,6 +5,7 @@ Shown as an SVG, with a twin in plain text. Both are made of names and the order
 times, ports or ids, so that the same traffic always gives the same bytes.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,15 +22,14 @@ class Diagram:
     """The steps from number `first` on; `print` it for the text twin."""
 
     def __init__(self, steps: list[Step], first: int = 0) -> None:
-        before = steps[first - 1].kept if first else {}
+        before = kept_and_held(steps[first - 1]) if first else {}
         self.connected = connected_after(steps[:first])
         self.steps = list(steps[first:])
-        self.changes = [
-            list(cache_changes(old, step.kept))
-            for old, step in zip(
-                [before, *[step.kept for step in self.steps]], self.steps, strict=False
-            )
-        ]
+        self.changes = []
+        for step in self.steps:
+            after = kept_and_held(step)
+            self.changes.append(list(cache_changes(before, after)))
+            before = after
         arrivals = [step.who for step in self.steps if step.kind == "connect"]
         addressed = [arrow.who for step in self.steps for arrow in step.arrows]
         self.names = list(dict.fromkeys([*self.connected, *arrivals, *addressed]))
@@ -46,16 +46,15 @@ class Diagram:
     def lines(self) -> Iterator[str]:
         width = max(map(len, ["server", *self.names]))
         for step, changes in zip(self.steps, self.changes, strict=True):
-            if step.kind in ("connect", "leave", "restart"):
-                yield f"{step.who:{width}} {step.text}"
-            else:
+            if step.goes_to_server:
                 yield f"{step.who:{width}} --> {'server':{width}}  {step.label}"
+            else:
+                yield f"{step.who:{width}} {step.text}"
             for arrow in step.arrows:
-                head = "--x" if arrow.kind in NOTES else "-->"
+                head = "--x" if arrow.is_lost else "-->"
                 note = {**NOTES, "replay": "replay"}.get(arrow.kind)
-                sign = "✗ " if arrow.kind == "error" else ""
                 yield (
-                    f"{'server':{width}} {head} {arrow.who:{width}}  {sign}{arrow.text}"
+                    f"{'server':{width}} {head} {arrow.who:{width}}  {arrow.label}"
                     + (f" ({note})" if note else "")
                 )
             if step.fate:
@@ -65,7 +64,8 @@ class Diagram:
                 yield f"{'server':{width}} keeps {topic}: {', '.join(shown)}"
 
     def svg(self) -> str:
-        return Drawing(self.steps, self.changes, self.connected, self.senders, self.others).svg()
+        drawing = Drawing(self.steps, self.changes, self.connected, self.senders, self.others)
+        return drawing.svg(str(self))
 
 
 def connected_after(steps: list[Step]) -> list[str]:
@@ -78,14 +78,28 @@ def connected_after(steps: list[Step]) -> list[str]:
     return list(connected)
 
 
+def kept_and_held(step: Step) -> Messages:
+    """What the server keeps, also of what workers have: as in "jobs with alice"."""
+    held = {f"{topic} with {worker}": messages for (topic, worker), messages in step.held.items()}
+    return step.kept | held
+
+
 def cache_changes(before: Messages, after: Messages) -> Iterator[CacheRow]:
     """Each topic whose cache has changed, with its messages: kept (chip), new and dropped (old)."""
     for topic in dict.fromkeys([*before, *after]):
-        old, cache = before.get(topic, []), after.get(topic, [])
+        old, cache = (list(map(message_text, each.get(topic, []))) for each in (before, after))
         if cache != old:
-            gone = [("old", message_text(message)) for message in old if message not in cache]
-            kept = [
-                ("chip" if message in old else "new", message_text(message)) for message in cache
-            ]
+            gone = [("old", text) for text in surplus(old, cache)]
+            fresh = Counter(surplus(cache, old))
+            kept = []
+            for text in reversed(cache):  # of equal ones, the last has come last
+                kept.append(("new" if fresh[text] > 0 else "chip", text))
+                fresh[text] -= 1
+            kept.reverse()
             hidden = [("chip", f"… {len(kept) - CHIPS} more")] if len(kept) > CHIPS else []
             yield shortened(printable(topic)), [*gone[-CHIPS:], *hidden, *kept[-CHIPS:]]
+
+
+def surplus(these: list[str], those: list[str]) -> list[str]:
+    """What is in the first list more often than in the second, in its order."""
+    return list((Counter(these) - Counter(those)).elements())

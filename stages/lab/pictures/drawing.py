@@ -1,10 +1,9 @@
 """The diagram as an SVG, of our own making, since no kept library draws this offline."""
 
 from collections.abc import Iterator
-from html import escape
 
-from stages.lab.pictures.columns import PAD, SERVER, WIDEST, Columns, box_width, place
-from stages.lab.pictures.svg import svg, width_of
+from stages.lab.pictures.columns import PAD, SERVER, WIDEST, Columns, box_width, place, title_of
+from stages.lab.pictures.svg import svg, width_of, words
 from stages.lab.workbench.record import Arrow, Step
 
 Chip = tuple[str, str]
@@ -44,8 +43,7 @@ def broadcasts(arrows: list[Arrow]) -> list[list[Arrow]]:
 
 
 def label_of(arrow: Arrow) -> str:
-    sign = "✗ " if arrow.kind == "error" else ""
-    return sign + ": ".join(filter(None, [arrow.text, NOTES.get(arrow.kind, "")]))
+    return ": ".join(filter(None, [arrow.label, NOTES.get(arrow.kind, "")]))
 
 
 def wrapped(row: CacheRow) -> list[CacheRow]:
@@ -121,7 +119,7 @@ class Drawing:
         by_distance = sorted(arrows, key=lambda arrow: -abs(self.x[arrow.who] - start))
         self.y += ROW
         ends = [self.x[arrow.who] for arrow in by_distance]
-        lost = arrows[0].kind in NOTES
+        lost = arrows[0].is_lost
         lines = [
             arrow_line(start, end, self.y - 8 + FAN * number, lost=lost)
             for number, end in enumerate(ends)
@@ -150,12 +148,12 @@ class Drawing:
         width = row_width((topic, chips))
         x = self.clamped(self.x[SERVER] - width // 2, width)
         y = self.y + 4
-        self.put("", f'<text class="over" x="{x}" y="{y + 16}">{escape(topic)}</text>')
+        self.put("", f'<text class="over" x="{x}" y="{y + 16}">{words(topic)}</text>')
         x += width_of(topic) + 8
         for kind, text in chips:
             wide = width_of(text) + 14
             box = f'<rect class="chip" x="{x}" y="{y}" width="{wide}" height="22" rx="4"/>'
-            self.put(kind, box, f'<text x="{x + 7}" y="{y + 16}">{escape(text)}</text>')
+            self.put(kind, box, f'<text x="{x + 7}" y="{y + 16}">{words(text)}</text>')
             x += wide + 6
         self.y += ROW - 2
 
@@ -164,7 +162,7 @@ class Drawing:
             x, y, width = self.x[name], self.y + ROW // 2, box_width(name)
             self.lanes[name] = y
             box = f'<rect class="box" x="{x - width // 2}" y="{y - 13}" width="{width}" height="26" rx="5"/>'
-            text = f'<text class="mid" x="{x}" y="{y + 5}">{escape(name or "server")}</text>'
+            text = f'<text class="mid" x="{x}" y="{y + 5}">{words(title_of(name))}</text>'
             self.put("", box, text)
         self.y += ROW
 
@@ -179,7 +177,7 @@ class Drawing:
         if width > abs(end - start) - 16:
             x = near + 8 if near < (start + end) // 2 else near - 8 - width
         x = self.clamped(x, width)
-        return f'<text class="over" x="{x}" y="{y}">{escape(text)}</text>'
+        return f'<text class="over" x="{x}" y="{y}">{words(text)}</text>'
 
     def beside(self, text: str, x: int, y: int) -> str:
         """A text at the right of a lane, or where there is no room, at its left."""
@@ -187,7 +185,7 @@ class Drawing:
         if x + 14 + width > self.columns.width - PAD:
             x = self.clamped(x - 28 - width, width)
         x += 14
-        return f'<text class="over" x="{x}" y="{y}">{escape(text)}</text>'
+        return f'<text class="over" x="{x}" y="{y}">{words(text)}</text>'
 
     def clamped(self, x: int, width: int) -> int:
         return max(PAD, min(x, self.columns.width - PAD - width))
@@ -195,11 +193,11 @@ class Drawing:
     def put(self, kind: str, *parts: str) -> None:
         self.parts.append(f'<g class="{kind}">{"".join(parts)}</g>' if kind else "".join(parts))
 
-    def svg(self) -> str:
+    def svg(self, told: str) -> str:
         height = self.y + PAD
         for name in list(self.lanes):
             self.end_lane(name, height - 8)
-        return svg(self.columns.width, height, STYLE, self.parts)
+        return svg(self.columns.width, height, STYLE, self.parts, told)
 
 
 def groups(steps: list[Step]) -> Iterator[list[Step]]:
@@ -222,7 +220,7 @@ def columns_for(
 ) -> Columns:
     labels = dict.fromkeys([*senders, *others], 0)
     for step in steps:
-        if step.kind not in ("connect", "leave", "restart"):
+        if step.goes_to_server:
             labels[step.who] = max(labels[step.who], width_of(step.label))
         for arrow in step.arrows:
             labels[arrow.who] = max(labels[arrow.who], width_of(label_of(arrow)))

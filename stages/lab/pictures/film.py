@@ -5,19 +5,18 @@ the system for less motion, or prints it, sees what happened as a list.
 """
 
 from bisect import bisect_left
-from html import escape
 from typing import Any
 
 from stages.lab.pictures.animation import HIDDEN, Animation
 from stages.lab.pictures.scene import MARGIN, WIDTH, Scene
-from stages.lab.pictures.svg import covered, image, svg
+from stages.lab.pictures.svg import covered, fitted, image, svg, width_of, words
 from stages.lab.pictures.timeline import Beat, beats_of
-from stages.lab.workbench.record import Step, shortened
+from stages.lab.workbench.record import Step
 
 LIMIT = 30_000
 """Bytes of a film. Of a longer story, what came before is there when the film begins."""
 
-LINE = 100  # characters of a caption
+ROOM = WIDTH - 2 * MARGIN  # pixels of a caption
 AFTER = 1.6  # seconds
 
 STYLE = """
@@ -78,9 +77,7 @@ class Film:
             outcome = beat.outcome and f"→ {beat.outcome}"
             for top, text, since in ((y, beat.said, beat.start), (y + 20, outcome, beat.arrived)):
                 if text:
-                    caption = (
-                        f'<text x="{MARGIN}" y="{top}">{escape(shortened(text, LINE - 6))}</text>'
-                    )
+                    caption = f'<text x="{MARGIN}" y="{top}">{words(fitted(text, ROOM))}</text>'
                     end = beat.end if beat is not self.beats[-1] else self.length
                     parts.append(animation.shown([(since, "said"), (end, HIDDEN)], caption))
             dot = f'x="{MARGIN + wide * number}" y="{y + 36}" width="{wide - 4}" height="5" rx="2"'
@@ -95,7 +92,7 @@ class Film:
 
     def still(self, lines: list[str]) -> list[str]:
         return [
-            f'<text x="{MARGIN}" y="{MARGIN + 18 * number + 12}">{escape(shortened(line, LINE - 6))}</text>'
+            f'<text x="{MARGIN}" y="{MARGIN + 18 * number + 12}">{words(fitted(line, ROOM))}</text>'
             for number, line in enumerate(lines)
         ]
 
@@ -112,4 +109,4 @@ class Film:
 def told(beat: Beat) -> list[str]:
     """A step in words, on one line if there is room."""
     line = " → ".join(filter(None, [beat.said, beat.outcome]))
-    return [line] if len(line) <= LINE - 6 else [beat.said, f"    → {beat.outcome}"]
+    return [line] if width_of(line) <= ROOM else [beat.said, f"    → {beat.outcome}"]

@@ -6,6 +6,7 @@ from typing import Any
 from stages.lab.pictures.columns import PAD
 from stages.lab.pictures.drawing import ROW, STYLE, arrow_line, cross
 from stages.lab.pictures.svg import bundle, svg, width_of
+from stages.lab.workbench.record import Arrow
 
 ARROWS = {
     "send": "a command that sends a message",
@@ -39,7 +40,7 @@ class Legend:
             return f'<g class="{kind}">{sample}</g>{words}'
 
         for kind, text in ARROWS.items():
-            lost = kind in ("lost", "missed")
+            lost = Arrow(kind, "", "").is_lost
             parts.append(row(kind, arrow_line(PAD, PAD + SAMPLE, y + 16, lost=lost), text))
             y += ROW - 4
         for kind, text in CHIPS.items():
@@ -54,7 +55,7 @@ class Legend:
             y += ROW - 4
         parts.append(row("other", cross(PAD + SAMPLE // 2, y + 16), "a connection has ended"))
         width = x + max(map(width_of, ARROWS.values())) + PAD
-        return svg(width, y + ROW + PAD, STYLE, parts)
+        return svg(width, y + ROW + PAD, STYLE, parts, str(self))
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return bundle(self.svg(), str(self))

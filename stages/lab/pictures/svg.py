@@ -4,6 +4,8 @@ import unicodedata
 from base64 import b64encode
 from html import escape
 
+from stages.lab.workbench.record import printable
+
 CHAR = 8  # pixels: a character's width, in a monospaced font of 13
 
 STYLE = """
@@ -19,7 +21,7 @@ STYLE = """
 .mq .mid{text-anchor:middle}.mq .end{text-anchor:end}
 .mq .box{fill:var(--box);stroke:var(--rim)}.mq .chip{fill:var(--card);stroke:var(--rim)}
 """
-"""Each colour of a text has a contrast of 4.5 and more on its ground (WCAG, AA). Whoever reads in
+"""Each colour of a text has a contrast of 4.5 and more on cards and boxes (WCAG, AA). Whoever reads in
 the dark gets dark cards."""
 
 
@@ -28,15 +30,31 @@ def width_of(text: str) -> int:
     return CHAR * sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def svg(width: int, height: int, style: str, parts: list[str], title: str = "") -> str:
-    """A picture on a card."""
+def fitted(text: str, pixels: int) -> str:
+    """As much of a text as there is room for, in one line."""
+    text = printable(text)
+    if width_of(text) <= pixels:
+        return text
+    while width_of(text) + CHAR > pixels:
+        text = text[: min(len(text) - 1, pixels // CHAR)]
+    return f"{text}…"
+
+
+def words(text: str) -> str:
+    """A text as XML can have it."""
+    return escape(printable(text))
+
+
+def svg(width: int, height: int, style: str, parts: list[str], told: str) -> str:
+    """A picture on a card, and what it shows in words for those that do not see it."""
     size = f'width="{width}" height="{height}"'
-    named = f"<title>{escape(title)}</title>" if title else ""
+    lines = "\n".join(map(printable, told.splitlines()))
+    named = f'role="img" aria-label="{escape(lines)}"'
     sheet = f"{STYLE}{style}".replace("\n", "")
     card = f'<rect class="card" x="0" y="0" {size} rx="8"/>'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="mq" {size} '
-        f'viewBox="0 0 {width} {height}">{named}<style>{sheet}</style>{card}{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="mq" {size} {named} '
+        f'viewBox="0 0 {width} {height}"><style>{sheet}</style>{card}{"".join(parts)}</svg>'
     )
 
 
@@ -44,9 +62,8 @@ def image(picture: str, alt: str) -> str:
     """The picture as HTML that JupyterLab shows before a notebook is trusted, and that shrinks
     where there is no room."""
     data = b64encode(picture.encode()).decode()
-    return (
-        f'<img style="max-width:100%" alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">'
-    )
+    alt = escape("\n".join(map(printable, alt.splitlines())))
+    return f'<img style="max-width:100%" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
 
 
 def covered(html: str) -> str:

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from stages.lab.workbench.record import (
-    Arrow,
-    Messages,
-    Step,
-    Subscriber,
-    extras,
-    msg_text,
-    printable,
-)
+from stages.lab.workbench.record import Arrow, Step, Subscriber, extras, msg_text, shortened
 
 TRAVEL, REPLAY, PAUSE, READ = 0.9, 0.7, 0.2, 1.4  # seconds
+ROUNDS = 5
+
+
+class Round(NamedTuple):
+    """Arrows that travel together."""
+
+    leaves: float
+    arrives: float
+    arrows: list[Arrow]
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,7 @@ class Beat:
     step: Step
     start: float
     at_server: float
-    rounds: list[tuple[float, list[Arrow]]] = field(default_factory=list)
-    """When arrows leave the server that travel together."""
+    rounds: list[Round] = field(default_factory=list)
 
     arrived: float = 0
     end: float = 0
@@ -35,60 +36,61 @@ class Beat:
 
 def beats_of(steps: list[Step], first: int) -> list[Beat]:
     """Steps before number `first` have happened when the film begins."""
-    past = [Beat(step, 0, 0, [(0, step.arrows)]) for step in steps[:first]]
+    past = [Beat(step, 0, 0, [Round(0, 0, step.arrows)]) for step in steps[:first]]
     now, beats = 0.4, []
-    before = steps[first - 1].kept if first else {}
+    before = steps[first - 1] if first else None
     for step in steps[first:]:
-        at_server = now + (TRAVEL if moves(step) else TRAVEL / 2)
-        rounds, arrived = [], at_server
+        at_server = now + (TRAVEL if step.goes_to_server else TRAVEL / 2)
+        rounds, arrived = list[Round](), at_server
         for arrows in in_rounds(step.arrows):
-            rounds.append((arrived + PAUSE, arrows))
-            arrived += PAUSE + (TRAVEL if len(rounds) == 1 else REPLAY)
-        end = arrived + (READ if moves(step) or step.arrows else READ / 2)
+            leaves, arrived = arrived + PAUSE, arrived + PAUSE + (REPLAY if rounds else TRAVEL)
+            rounds.append(Round(leaves, arrived, arrows))
+        end = arrived + (READ if step.goes_to_server or step.arrows else READ / 2)
         beats.append(
             Beat(step, now, at_server, rounds, arrived, end, said(step), outcome(step, before))
         )
-        now, before = end, step.kept
+        now, before = end, step
     return past + beats
 
 
-def moves(step: Step) -> bool:
-    """Whether something goes to the server."""
-    return step.kind not in ("connect", "leave", "restart")
-
-
 def in_rounds(arrows: list[Arrow]) -> Iterator[list[Arrow]]:
-    """Arrows that travel together: each client's first, each client's second …"""
+    """Arrows that travel together: each client's first, each client's second …; at last all the
+    rest."""
     rest = arrows
-    while rest:
+    for _ in range(ROUNDS - 1):
+        if not rest:
+            return
         firsts = {arrow.who: arrow for arrow in reversed(rest)}
         yield [arrow for arrow in rest if firsts[arrow.who] is arrow]
         rest = [arrow for arrow in rest if firsts[arrow.who] is not arrow]
+    if rest:
+        yield rest
 
 
 def said(step: Step) -> str:
     command = step.command
-    topic = printable(str(command.get("topic")))
+    topic = step.topic
     match step.kind, command.get("command"):
         case "subscribe", _:
             return f"{step.who} subscribes to {topic}{extras(command)}"
         case "send", _ if "msg" in command:
             return f"{step.who} sends {msg_text(command.get('msg'))} to {topic}{extras(command)}"
         case "other", "ack":
-            return f"{step.who} has done #{command.get('index')} of {topic}"
+            index = shortened(str(command.get("index")))
+            return f"{step.who} has done #{index} of {topic}"
         case (("other" | "send"), _):
             return f"{step.who}: {step.text}"
     return f"{step.who} {step.text}"
 
 
-def outcome(step: Step, before: Messages) -> str:
+def outcome(step: Step, before: Step | None) -> str:
     parts = [*told_of_arrows(step), *([step.fate] if step.fate else [])]
-    if step.kind == "restart" and any(before.values()):
+    if step.kind == "restart" and before and any(before.kept.values()):
         parts.append("it has all it kept" if any(step.kept.values()) else "all it kept is gone")
     if step.kind == "leave" and not step.arrows:
         if any(each.gone and each.name == step.who for each in everybody(step)):
             parts.append("the server has not noticed")
-        elif any(topic.endswith(f" with {step.who}") for topic in before if before[topic]):
+        elif before and any(worker == step.who for _, worker in before.held):
             parts.append("what it had waits for another worker")
     return "; ".join(parts)
 
@@ -115,7 +117,9 @@ def told_of_arrows(step: Step) -> Iterator[str]:
             case "replay":
                 yield f"{who} gets {counted(len(arrows))} that waited"
             case _:
-                yield f"{who} {'gets' if len(names) == 1 else 'get'} {'it' if step.kind == 'send' else arrows[0].text}"
+                more = f" and {len(arrows) - 1} more" if arrows[1:] else ""
+                what = "it" if step.kind == "send" else f"{arrows[0].text}{more}"
+                yield f"{who} {'gets' if len(names) == 1 else 'get'} {what}"
 
 
 def counted(number: int) -> str:

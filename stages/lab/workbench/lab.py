@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
 
 from stages import serve, wire
@@ -33,7 +34,16 @@ PING = re.compile(rb"lab-ping-\d+")
 ASK = '{"command": "%s", "id": "%s"}\n'
 """Nonsense on either wire; the complaint repeats the command, or the id."""
 
+NAMELESS = "a client"
+"""One that is no lab's, or that the server has greeted before it was named."""
+
 PING_NOT_REPEATED = "an answer to an unknown command (an error that repeats it)"
+
+
+def pong_in(line: bytes) -> bytes:
+    """The ping that a line complains about."""
+    found = PING.search(line)
+    return found[0] if found and kind_of(decode(line)) != "message" else b""
 
 
 class Running(Protocol):
@@ -52,7 +62,7 @@ class Tap(Connection):
     def __init__(self, writer: asyncio.StreamWriter, lab: "Lab") -> None:
         super().__init__(writer)
         self.lab = lab
-        self.name = "a client"  # of no lab
+        self.name = NAMELESS
         self.pinged = b""
         self.gone: Future[None] = Future()
 
@@ -62,13 +72,19 @@ class Tap(Connection):
     def write(self, data: bytes) -> None:
         super().write(data)
         for line in data.splitlines():
-            if ping := PING.search(line):
-                self.pinged = ping[0]
+            if ping := pong_in(line):
+                self.pinged = ping
             elif self.lab.steps:
-                self.record(decode(line), self.lab.steps[-1])
+                self.record(line, self.lab.steps[-1])
 
-    def record(self, line: Line, cause: Step) -> None:
-        if line.get("success") is not True:
+    def record(self, data: bytes, cause: Step) -> None:
+        try:
+            line = decode(data)
+        except wire.Error:  # what a learner's class has written is not on either wire
+            text = shortened(printable(data.decode(errors="replace")))
+            cause.arrows.append(Arrow("error", self.name, text))
+            return
+        if kind_of(line) != "answer" or not line["success"]:
             cause.arrows.append(self.arrow(line, cause))
         elif cause.who == self.name:
             cause.answer = "✓" + "".join(
@@ -129,8 +145,8 @@ class Lab:
 
     async def connect(self, name: str) -> "NamedClient":
         """Connect a client. Raises ValueError if there is one of that name, or if it has none."""
-        if not name.strip():
-            raise ValueError("the new client has no name: expected one, such as alice")
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"{name!r} is no name: expected one that can be read, such as alice")
         if name in self.clients:
             raise ValueError(
                 f"there is a client {name!r} already: "
@@ -138,12 +154,17 @@ class Lab:
             )
         client = NamedClient(name, self)
         try:
-            async with self.step(Step("connect", name, "connects")):
+            step = Step("connect", name, "connects")
+            async with self.step(step):
                 client.reader, client.writer = await self.background.connect(MAX_LINE)
                 self.clients[name] = client
                 ping = await client.settle()
                 client.tap = self.tap_that_was_sent(ping)
                 client.tap.name = name
+                step.arrows = [
+                    replace(arrow, who=name) if arrow.who == NAMELESS else arrow
+                    for arrow in step.arrows  # a server may greet
+                ]
         except BaseException:
             if self.clients.pop(name, None):
                 client.writer.close()
@@ -182,7 +203,7 @@ class Lab:
         have followed the step that caused it."""
         before = self.steps[first - 1].kept if first else {}
         for step in self.steps[first:]:
-            step.has_become(state.messages, state.subscribers, state.on_disk, before)
+            step.note_state(state, before)
 
     def diagram(self, last: int | None = None) -> Diagram:
         """Draw what went over the wire: everything, or only the `last` so many steps."""
@@ -193,7 +214,12 @@ class Lab:
         return Film(self.steps, stage_name(type(self.server)), self.first_of(last))
 
     def first_of(self, last: int | None) -> int:
-        return 0 if last is None else max(0, len(self.steps) - last)
+        return 0 if last is None else max(0, len(self.steps) - max(0, last))
+
+    def note_disconnection(self, name: str) -> None:
+        """Note that the server has closed a connection; outside of a step, it knows what it knew."""
+        known = replace(self.steps[-1], kind="leave", who=name, text="is disconnected")
+        self.steps.append(replace(known, command={}, arrows=[], answer="", fate=""))
 
     def restart(self, server: serve.Handler) -> None:
         """Stop the server, as a crash would, and run another in its place. All clients lose their
@@ -339,10 +365,11 @@ class NamedClient(Verbs):
         """Keep a line; an empty one says that the server has closed the connection."""
         if not line:
             self.writer.close()
-            del self.lab.clients[self.name]
-            self.lab.steps.append(Step("leave", self.name, "is disconnected"))
-        elif ping := PING.search(line):
-            self.unanswered.discard(ping[0])
+            if self.connected:  # not if the lab has closed it, at a restart
+                del self.lab.clients[self.name]
+                self.lab.note_disconnection(self.name)
+        elif ping := pong_in(line):
+            self.unanswered.discard(ping)
             self.speaks_json = line.startswith(b'{"')
         else:
             self.heard.append(decode(line))
@@ -360,7 +387,7 @@ class NamedClient(Verbs):
 
     @property
     def connected(self) -> bool:
-        return self.name in self.lab.clients
+        return self.lab.clients.get(self.name) is self  # and not another one of that name
 
     def check_connected(self) -> None:
         if not self.connected:

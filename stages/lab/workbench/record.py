@@ -2,13 +2,16 @@
 each, and what became of it."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from stages import wire
 from stages.client.conversation import decode
 
 Messages = dict[str, list[dict[str, Any]]]
-"""Messages that a server keeps, by topic; or by topic and worker, as in "jobs with alice"."""
+"""Messages that a server keeps, by topic."""
+
+Held = dict[tuple[str, str], list[dict[str, Any]]]
+"""Messages that it keeps until a worker has done them, by topic and worker."""
 
 LONGEST_TEXT, LONGEST_MSG = 48, 24  # characters shown
 
@@ -29,9 +32,8 @@ def msg_text(msg: Any) -> str:
 def message_text(message: dict[str, Any]) -> str:
     """A message as the pictures show it: its text, and its index if it has one."""
     text = msg_text(message.get("msg", message))
-    return (f"#{message['index']} {text}" if "index" in message else text) + " again" * (
-        "redelivered" in message
-    )
+    index = f"#{message['index']} " if "index" in message else ""
+    return printable(shortened(index)) + text + " again" * ("redelivered" in message)
 
 
 def command_in(line: str) -> wire.Command:
@@ -51,7 +53,7 @@ def extras(command: wire.Command) -> str:
         for name, value in command.items()
         if name not in ("command", "topic", "msg", "index")
     }
-    told = ", ".join(filter(None, fields.values()))
+    told = shortened(printable(", ".join(filter(None, fields.values()))))
     return f" ({told})" if told else ""
 
 
@@ -79,12 +81,29 @@ class Arrow:
     kind: str  # deliver, replay, error; to a client that is gone: lost, or missed (but kept)
     who: str
     text: str
-    topic: str = ""
-    index: int | None = None
+    topic: Any = ""
+    index: Any = None
 
     @property
     def has_come(self) -> bool:
         return self.kind in ("deliver", "replay")
+
+    @property
+    def is_lost(self) -> bool:
+        return self.kind in ("lost", "missed")
+
+    @property
+    def label(self) -> str:
+        return f"✗ {self.text}" if self.kind == "error" else self.text
+
+
+class Known(Protocol):
+    """What a server knows."""
+
+    subscribers: dict[str, list[Subscriber]]
+    messages: Messages
+    held: Held
+    on_disk: bool
 
 
 @dataclass(eq=False)
@@ -98,6 +117,7 @@ class Step:
     arrows: list[Arrow] = field(default_factory=list)
     answer: str = ""  # if the server answers commands
     kept: Messages = field(default_factory=dict)
+    held: Held = field(default_factory=dict)
     subscribers: dict[str, list[Subscriber]] = field(default_factory=dict)
     on_disk: bool = False  # whether what is kept survives the server
     fate: str = ""  # of a message that went to nobody
@@ -115,23 +135,31 @@ class Step:
     def label(self) -> str:
         return f"{self.text}  {self.answer}".rstrip()
 
-    def has_become(
-        self,
-        kept: Messages,
-        subscribers: dict[str, list[Subscriber]],
-        on_disk: bool,
-        before: Messages,
-    ) -> None:
+    @property
+    def goes_to_server(self) -> bool:
+        return self.kind not in ("connect", "leave", "restart")
+
+    @property
+    def topic(self) -> str:
+        return shortened(printable(str(self.command.get("topic"))), LONGEST_MSG)
+
+    def note_state(self, after: "Known", before: Messages) -> None:
         """Note what the server knows after the step, and so what became of its message."""
-        self.kept, self.subscribers, self.on_disk = kept, subscribers, on_disk
+        self.kept, self.held = after.messages, after.held
+        self.subscribers, self.on_disk = after.subscribers, after.on_disk
         topic = str(self.command.get("topic"))
-        texts = [message_text(message) for message in kept.get(topic, [])]
+        messages = self.kept.get(topic, [])
+        for_all = self.command.get("delivery") != "one"
+        texts = [message_text(message) for message in messages] if for_all else []
         self.arrows = [
             replace(arrow, kind="missed") if arrow.kind == "lost" and arrow.text in texts else arrow
             for arrow in self.arrows
         ]
         if self.kind == "send" and not self.arrows:
-            is_kept = kept != before
+            # Where messages have no index, a full cache of equal ones does not change.
+            same = messages and "index" not in messages[-1]
+            same = same and messages[-1].get("msg") == self.command.get("msg")
+            is_kept = self.kept != before or same
             who = "nobody is free" if is_kept else "sent to nobody"
-            who = who if subscribers.get(topic) else "nobody there"
+            who = who if self.subscribers.get(topic) else "nobody there"
             self.fate = f"{who}: {'kept' if is_kept else 'gone'}"

@@ -1,5 +1,6 @@
 """What a server knows, asked of it for the pictures and the playground."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,35 +8,46 @@ import msgspec
 
 from stages import serve
 from stages.beyond import durable, replies
-from stages.lab.workbench.record import Messages, Subscriber
+from stages.lab.workbench.record import Held, Messages, Subscriber
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
-    """By topic: who subscribes, what is kept, and how many messages were numbered."""
+    """By topic: who subscribes, what is kept, what workers have, how many messages were numbered."""
 
     subscribers: dict[str, list[Subscriber]] = field(default_factory=dict)
     messages: Messages = field(default_factory=dict)
-    sent: dict[str, int] = field(default_factory=dict)
+    held: Held = field(default_factory=dict)
+    sent: dict[str, Any] = field(default_factory=dict)
     on_disk: bool = False
 
 
 def state_of(server: serve.Handler) -> State:
     """The state of a server, with clients by name. To be called in the server's loop.
 
-    A stage of the article has it in its public `topics`, `caches` and `indexes`; later its broker
-    tells.
+    A stage of the article has it in its public `topics`, `caches` and `indexes`, where a learner's
+    class may have put anything; later its broker tells.
     """
     if isinstance(server, replies.Server):
         return state_of_broker(server)
-    topics, caches, indexes = (
-        dict(getattr(server, name, {})) for name in ("topics", "caches", "indexes")
-    )
     return State(
-        {topic: list(map(subscriber, clients)) for topic, clients in topics.items()},
-        {topic: [dict(message) for message in cache] for topic, cache in caches.items()},
-        indexes,
+        {topic: list(map(subscriber, clients)) for topic, clients in lists_of(server, "topics")},
+        {topic: list(map(as_message, cache)) for topic, cache in lists_of(server, "caches")},
+        sent=dict(by_topic(server, "indexes")),
     )
+
+
+def by_topic(server: serve.Handler, name: str) -> list[tuple[str, Any]]:
+    found = getattr(server, name, {})
+    return [(str(topic), it) for topic, it in found.items()] if isinstance(found, Mapping) else []
+
+
+def lists_of(server: serve.Handler, name: str) -> list[tuple[str, Iterable[Any]]]:
+    return [(topic, it) for topic, it in by_topic(server, name) if isinstance(it, Iterable)]
+
+
+def as_message(kept: Any) -> dict[str, Any]:
+    return dict(kept) if isinstance(kept, Mapping) else {"msg": kept}
 
 
 def state_of_broker(server: replies.Server) -> State:
@@ -47,11 +59,11 @@ def state_of_broker(server: replies.Server) -> State:
         state.sent[topic] = kept.next_index
         for client, messages in kept.in_flight.items():
             worker = subscriber(server.connections[client]).name
-            state.messages[f"{topic} with {worker}"] = msgspec.to_builtins(messages)
+            state.held[topic, worker] = msgspec.to_builtins(messages)
     return state
 
 
 def subscriber(client: Any) -> Subscriber:
-    """A client as the lab knows it; a learner's class may have put anything in its place."""
+    """A client as the lab knows it; in a learner's class it may be anything else."""
     gone = getattr(client, "gone", None)
     return Subscriber(getattr(client, "name", str(client)), gone is not None and gone.done())
