@@ -19,6 +19,9 @@ from stages.lab.workbench.record import Arrow, Step, message_text, printable, sh
 TIMEOUT = 10.0
 """Seconds that a test waits for a server that does not answer."""
 
+PACE = 10
+"""Commands that even a slow server carries out in a second."""
+
 T = TypeVar("T")
 Message = dict[str, Any]
 
@@ -38,9 +41,8 @@ class NoAnswer(AssertionError):
 
 
 async def patiently(event: Awaitable[T], what: str, commands: int = 0) -> T:
-    """Wait for the server, which may take a second more for every ten commands that it still has to
-    carry out."""
-    patience = TIMEOUT + commands // 10
+    """Wait for the server, longer if it still has commands to carry out."""
+    patience = TIMEOUT + commands // PACE
     try:
         return await asyncio.wait_for(event, patience)
     except TimeoutError:
@@ -157,7 +159,7 @@ class Peer:
         self.writer.write(self.line(command="send", topic=self.private, msg=mark))
         try:
             # A server may say something all the time, and never what we wait for.
-            async with asyncio.timeout(5 * TIMEOUT + self.said // 10):
+            async with asyncio.timeout(5 * TIMEOUT + self.said // PACE):
                 await self.hear_mark(mark)
         except TimeoutError:
             raise NoAnswer(f"expected a line with {mark!r}, but only others came") from None

@@ -99,6 +99,7 @@ async def test_a_wrong_server_is_caught_by_its_claim(
     page: str, wrong: Any, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     claim = claims_of(page)[wrong.claim]
+    monkeypatch.setattr(peer, "PACE", 200)  # it is wrong, and not slow
     sound = (
         importlib.import_module(MODULES[page]).Server
         if NAMES.index(page) >= JSON_SINCE
