@@ -13,6 +13,7 @@ import pytest
 
 from stages import basic, caching, last_seen
 from stages.beyond import acks, durable
+from stages.client import Client
 from stages.lab import compare, launch, stories
 from stages.lab.pictures.film import LIMIT, Film
 from stages.lab.pictures.svg import width_of
@@ -233,6 +234,17 @@ async def test_what_is_kept_and_what_is_lost_is_told_apart_where_messages_are_al
     told = str(await film_of(alike, caching.Server(cache_length=1)))
     assert told.count("nobody there: kept") == 2
     assert "lost: alice is gone" in told
+
+
+async def test_a_client_that_is_no_labs_is_seen() -> None:
+    with launch(basic.Server()) as lab:
+        async with await Client.connect(lab.background.port) as stranger:
+            await stranger.subscribe("foo")
+            bob = await lab.connect("bob")
+            await bob.send("foo", "hello")
+            film = lab.film()
+    assert "a client" in texts(film, film.length)
+    assert str(film).endswith("→ a client gets it")
 
 
 async def test_a_topic_may_look_like_a_workers_pile() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import sys
 from collections.abc import Awaitable, Callable
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -100,7 +101,8 @@ async def table() -> Text:
     """Have every stage go through every trouble: a row for each, ● where it holds."""
     rows = [["", *[stage.rpartition(".")[2] for stage in STAGES]]]
     with TemporaryDirectory() as folder:
-        for trouble, holds in tqdm(TROUBLES.items(), unit="trouble"):
+        progress = tqdm(TROUBLES.items(), unit="trouble", file=sys.stdout, delay=2, leave=False)
+        for trouble, holds in progress:
             row = [trouble]
             for stage in STAGES:
                 kind = importlib.import_module(f"stages.{stage}").Server

@@ -141,7 +141,8 @@ class Scene:
 
     def draw_client(self, name: str) -> str:
         x, y = self.boxes[name]
-        frames = [(0.0, HIDDEN)]
+        connects = any(beat.step.kind == "connect" and beat.step.who == name for beat in self.beats)
+        frames = [(0.0, HIDDEN if connects else "here")]  # some are no lab's
         for beat in self.beats:
             if self.box_of.get(beat.step.who) == name and beat.step.kind in ("connect", "leave"):
                 here = beat.step.kind == "connect" or name == REST
