@@ -238,7 +238,8 @@ async def test_what_is_kept_and_what_is_lost_is_told_apart_where_messages_are_al
 
 async def test_a_client_that_is_no_labs_is_seen() -> None:
     with launch(basic.Server()) as lab:
-        async with await Client.connect(lab.background.port) as stranger:
+        background: Any = lab.background
+        async with await Client.connect(background.port) as stranger:
             await stranger.subscribe("foo")
             bob = await lab.connect("bob")
             await bob.send("foo", "hello")

@@ -1,27 +1,18 @@
 """What a film shows: senders, the server with whom it sends to and what it keeps, receivers with
 what they have received; and messages on their way."""
 
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
-
 from stages.lab.pictures.animation import HIDDEN, Animation
 from stages.lab.pictures.columns import receivers
+from stages.lab.pictures.lists import History, known, received, slots, together
 from stages.lab.pictures.svg import CHAR, fitted, width_of, words
-from stages.lab.pictures.timeline import READ, TRAVEL, Beat
-from stages.lab.workbench.record import Arrow, Step, message_text, msg_text, shortened
+from stages.lab.pictures.timeline import TRAVEL, Beat
+from stages.lab.workbench.record import Arrow, Step, msg_text
 
 WIDTH, MARGIN = 800, 24
 CLIENT_WIDTH, SERVER_WIDTH = 168, 264
 BOX, CHIP = 30, 24  # heights
 SLOTS, BOXES, SHELVES = 5, 4, 4  # what is shown; more is folded into one line, or one box
-REST = ""  # the box of all others: no client has an empty name
-
-Row = tuple[str, str]
-"""Something in a list: its class and its text."""
-
-History = list[tuple[float, list[Row]]]
-"""What a list holds from when on."""
+RESTS = ("", " ")  # the boxes of all others, left and right: no client has a blank name
 
 
 class Scene:
@@ -31,7 +22,7 @@ class Scene:
         self.beats, self.title, self.animation = beats, title, animation
         self.steps = [beat.step for beat in beats]
         self.box_of: dict[str, str] = {}
-        self.inboxes = self.received()
+        self.inboxes = received(beats)
         self.boxes: dict[str, tuple[int, int]] = {}
         listening = receivers(self.steps)
         names = dict.fromkeys(
@@ -40,11 +31,10 @@ class Scene:
         )
         senders = [name for name in names if name not in listening]
         self.server_x = (WIDTH - SERVER_WIDTH) // 2 if senders else MARGIN
+        others = [name for name in names if name in listening]
         bottoms = [
-            self.place(senders, MARGIN),
-            self.place(
-                [name for name in names if name in listening], WIDTH - MARGIN - CLIENT_WIDTH
-            ),
+            self.place(senders, MARGIN, RESTS[0]),
+            self.place(others, WIDTH - MARGIN - CLIENT_WIDTH, RESTS[1]),
         ]
         shelves, self.bottom = self.draw_shelves(MARGIN + BOX + 6)
         lowest = max([y + BOX for _, y in self.boxes.values()], default=0)
@@ -60,12 +50,13 @@ class Scene:
 
     # Where things are
 
-    def place(self, names: list[str], x: int) -> int:
-        """Place clients one above the other; returns where the last one ends."""
+    def place(self, names: list[str], x: int, rest: str) -> int:
+        """Place clients one above the other, those for which there is no room in one box; returns
+        where the last one ends."""
         shown = names if len(names) <= BOXES else names[: BOXES - 1]
         y = MARGIN
         for name in names:
-            self.box_of[name] = name if name in shown else REST
+            self.box_of[name] = name if name in shown else rest
         for name in dict.fromkeys(self.box_of[each] for each in names):
             self.boxes[name] = (x, y)
             rows = max((len(rows) for _, rows in self.history_of(name)), default=0)
@@ -81,61 +72,9 @@ class Scene:
         x, y = self.middle(name)
         return (x, y), (self.server_x + SERVER_WIDTH // 2, min(y, self.bottom - 16))
 
-    # What lists hold, and when
-
-    def received(self) -> dict[str, History]:
-        """What each client has received; what it already had is marked."""
-        found: dict[str, History] = {}
-        seen: Counter[tuple[str, Any, Any]] = Counter()
-        for beat in self.beats:
-            for each in beat.rounds:
-                for arrow in filter(lambda arrow: arrow.has_come, each.arrows):
-                    numbered = arrow.index is not None
-                    mark = (
-                        arrow.who,
-                        str(arrow.topic),
-                        str(arrow.index) if numbered else arrow.text,
-                    )
-                    # Two messages without an index may be alike; one that is replayed is not new.
-                    twice = seen[mark] and (numbered or arrow.kind == "replay")
-                    seen[mark] += 1
-                    row = (
-                        ("twice", f"{arrow.text} ×{seen[mark]}") if twice else ("chip", arrow.text)
-                    )
-                    history = found.setdefault(arrow.who, [(0, [])])
-                    history.append((each.arrives, [*history[-1][1], row]))
-        return found
-
     def history_of(self, box: str) -> History:
-        if box != REST:
-            return self.inboxes.get(box, [])
-        arrivals = [
-            (at, rows[-1])
-            for name, history in self.inboxes.items()
-            if self.box_of.get(name) == REST
-            for at, rows in history[1:]
-        ]
-        history: History = [(0, [])]
-        for at, row in sorted(arrivals, key=lambda arrival: arrival[0]):
-            history.append((at, [*history[-1][1], row]))
-        return history
-
-    def over_time(self, rows: Callable[[Step], list[Row]]) -> History:
-        return [(beat.at_server, rows(beat.step)) for beat in self.beats]
-
-    def subscribers(self, topic: str) -> History:
-        return self.over_time(
-            lambda step: [
-                ("ghost" if each.gone else "pill", shortened(each.name, 9))
-                for each in step.subscribers.get(topic, [])
-            ]
-        )
-
-    def kept(self, topic: str) -> History:
-        return self.over_time(lambda step: chips(step.kept.get(topic, [])))
-
-    def held(self, of: tuple[str, str]) -> History:
-        return self.over_time(lambda step: chips(step.held.get(of, [])))
+        inside = [name for name in self.box_of if self.box_of[name] == box]
+        return together(self.inboxes[name] for name in inside if name in self.inboxes)
 
     # Drawing
 
@@ -145,7 +84,7 @@ class Scene:
         frames = [(0.0, HIDDEN if connects else "here")]  # some are no lab's
         for beat in self.beats:
             if self.box_of.get(beat.step.who) == name and beat.step.kind in ("connect", "leave"):
-                here = beat.step.kind == "connect" or name == REST
+                here = beat.step.kind == "connect" or name in RESTS
                 frames.append((beat.at_server, "here" if here else "left"))
         side = 1 if x > self.server_x else -1
         edge = x if side > 0 else x + CLIENT_WIDTH
@@ -158,7 +97,7 @@ class Scene:
             + headings(
                 x + CLIENT_WIDTH // 2,
                 y + 20,
-                fitted(name or "all others", CLIENT_WIDTH - 64),
+                fitted("all others" if name in RESTS else name, CLIENT_WIDTH - 64),
                 "gone",
             ),
         )
@@ -183,15 +122,7 @@ class Scene:
     def draw_shelves(self, y: int) -> tuple[list[str], int]:
         """Draw whom the server sends to, and what it keeps; returns where that ends, too."""
         parts, x = [], self.server_x + 12
-        lists: list[tuple[str, History, int]] = []
-        for topic in dict.fromkeys(topic for step in self.steps for topic in step.subscribers):
-            lists.append((f"sends {topic} to", self.subscribers(topic), 3))
-        where = "keeps on disk" if any(step.on_disk for step in self.steps) else "keeps"
-        for topic in dict.fromkeys(topic for step in self.steps for topic in step.kept):
-            lists.append((f"{where}, of {topic}", self.kept(topic), 1))
-        for of in dict.fromkeys(of for step in self.steps for of in step.held):
-            lists.append((f"{of[1]} has, of {of[0]}", self.held(of), 1))
-        lists = [each for each in lists if any(rows for _, rows in each[1])]
+        lists = known(self.beats)
         for heading, history, across in lists[:SHELVES]:
             text = words(fitted(heading, SERVER_WIDTH - 24))
             parts.append(
@@ -216,7 +147,7 @@ class Scene:
         """Draw a list, `across` in a row, through all of its history."""
         wide = (width - 6 * (across - 1)) // across
         parts = []
-        for (slot, row), frames in self.slots(history, across).items():
+        for (slot, row), frames in slots(history, SLOTS * across).items():
             left, top = x + slot % across * (wide + 6), y + slot // across * CHIP
             text = fitted(row[1], wide - 12)
             parts.append(
@@ -227,26 +158,6 @@ class Scene:
                 )
             )
         return "".join(parts)
-
-    def slots(
-        self, history: History, across: int
-    ) -> dict[tuple[int, Row], list[tuple[float, str]]]:
-        """Of each row that is ever in a slot, when it is seen, and how: new at first."""
-        found: dict[tuple[int, Row], list[tuple[float, str]]] = {}
-        before: list[Row] = []
-        for at, rows in last_of_each_time(history):
-            shown = dict(enumerate(folded(rows, SLOTS * across)))
-            for (slot, row), frames in found.items():
-                if shown.get(slot) != row and frames[-1][1] != HIDDEN:
-                    frames[:] = [frame for frame in frames if frame[0] < at]
-                    frames.append((at, HIDDEN))
-            for slot, row in shown.items():
-                frames = found.setdefault((slot, row), [])
-                if not frames or frames[-1][1] == HIDDEN:
-                    fresh = at > 0 and row not in before and row[0] == "chip"
-                    frames += [(at, "new"), (at + READ, row[0])] if fresh else [(at, row[0])]
-            before = rows
-        return found
 
     def draw_traffic(self, beat: Beat) -> str:
         parts = []
@@ -305,25 +216,6 @@ def headings(x: int, y: int, text: str, when_away: str) -> str:
         f'<text class="mid name" {place}>{words(text)}</text>'
         f'<text class="mid away" {place}>{words(text)} ({when_away})</text>'
     )
-
-
-def chips(messages: list[dict[str, Any]]) -> list[Row]:
-    return [("chip", message_text(message)) for message in messages]
-
-
-def last_of_each_time(history: History) -> History:
-    return [
-        (at, rows)
-        for number, (at, rows) in enumerate(history)
-        if number + 1 == len(history) or history[number + 1][0] != at
-    ]
-
-
-def folded(rows: list[Row], most: int) -> list[Row]:
-    """The last rows, and in the first place how many more there are."""
-    if len(rows) <= most:
-        return rows
-    return [("more", f"… {len(rows) - most + 1} before"), *rows[-most + 1 :]]
 
 
 def short(step: Step) -> str:
