@@ -119,7 +119,7 @@ class Peer:
         self.transcript.append(Step.of_line(self.name, line))
 
     def write_command(self, **fields: Any) -> None:
-        self.note(str(fields))
+        self.transcript.append(Step.of(self.name, fields))
         self.said += 1
         self.writer.write(self.line(**fields))
 

@@ -26,7 +26,8 @@ def printable(text: str) -> str:
 
 
 def msg_text(msg: Any) -> str:
-    return shortened(printable(msg if isinstance(msg, str) else repr(msg)), LONGEST_MSG)
+    text = msg if isinstance(msg, str) else repr(msg)
+    return shortened(printable(text[: LONGEST_MSG + 1]), LONGEST_MSG)  # it may be long
 
 
 def message_text(message: dict[str, Any]) -> str:
@@ -126,8 +127,11 @@ class Step:
     def of_line(cls, who: str, line: str) -> "Step":
         """What a client has said."""
         command = command_in(line)
-        if not command:
-            return cls("other", who, shortened(repr(line)[1:-1]))
+        return cls.of(who, command) if command else cls("other", who, shortened(repr(line)[1:-1]))
+
+    @classmethod
+    def of(cls, who: str, command: wire.Command) -> "Step":
+        """A command of a client."""
         kind = command["command"] if command["command"] in ("subscribe", "send") else "other"
         return cls(kind, who, command_text(command), command)
 
