@@ -117,7 +117,7 @@ async def test_the_story_goes_on_on_another_stage(play: Playground) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("on", ["basic", "beyond.durable"])
+@pytest.mark.parametrize("on", ["basic", "beyond.replies", "beyond.durable"])
 async def test_every_scenario_plays_on_the_first_stages_and_on_the_last(
     play: Playground, scenario: str, on: str
 ) -> None:
@@ -126,6 +126,8 @@ async def test_every_scenario_plays_on_the_first_stages_and_on_the_last(
     await click(play, "play")
     assert play.problem.value == ""
     await choose(play, on)
+    assert play.problem.value == ""
+    await click(play, "play")  # from the start, there
     assert play.problem.value == ""
     assert play.film.title == on.rpartition(".")[2]
 

@@ -13,7 +13,7 @@ from stages import STAGES, settings
 from stages.beyond import acks
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.lab import Lab, NamedClient
-from stages.lab.workbench.reading import Text, aligned
+from stages.lab.workbench.reading import Text, aligned, markdown_table
 
 
 async def texts(client: NamedClient) -> list[Any]:
@@ -110,6 +110,4 @@ async def table() -> Text:
                 with launch(server) as lab:
                     row.append("●" if await holds(lab) else "·")
             rows.append(row)
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    markdown = "\n".join([head, "|---" * len(rows[0]) + "|", *body])
-    return Text(markdown, aligned(rows))
+    return Text(markdown_table(rows), aligned(rows))

@@ -1,29 +1,19 @@
 """Backpressure, seen: the buffers between a sender's program and a reader that is stuck, filling one
 after the other, until the sender has to wait.
 
-    $ python -m stages.lab.experiments.pipe       # measures anew (Linux), and stores it beside this file
+The figures are from `buffers.py`.
 
 Source: TCP's flow control (RFC 9293, 3.8.6).
 """
 
-import asyncio
-import fcntl
 import json
-import struct
-import termios
-from contextlib import AsyncExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from stages.client import Client
-from stages.lab.experiments.slow import BlockForEver, transport_of
 from stages.lab.pictures.animation import Animation
 from stages.lab.pictures.film import STYLE as FILM
 from stages.lab.pictures.svg import bundle, svg, words
-from stages.lab.workbench.background import HOST, Background
 
 PLACES = {
     "sender's program": "send() has not returned",
@@ -35,57 +25,8 @@ PLACES = {
 }
 """Where a message can be, in the order in which it gets there, and what that means."""
 
-LENGTH, MESSAGES = 2**17, 136
-EVERY = 8  # messages
-
 Sample = list[int]
 """Bytes in each place."""
-
-
-async def measure() -> list[Sample]:
-    """Send past a reader that is stuck, on a server that waits for it for ever."""
-    background = Background(server := BlockForEver(cache_length=0))
-    samples = [[0] * len(PLACES)]
-    async with AsyncExitStack() as stack:
-        stack.callback(background.stop)
-        sender, reader = [
-            await stack.enter_async_context(
-                await Client.connect(background.port, HOST, speak="json")
-            )
-            for _ in range(2)
-        ]
-        await reader.subscribe("foo", cache=False)
-        transport_of(reader).pause_reading()
-        from_sender, to_reader = server.connections.values()
-        sender_socket, reader_socket, in_socket, out_socket = [
-            each.writer.get_extra_info("socket")
-            for each in (sender, reader, from_sender, to_reader)
-        ]
-        command = {"command": "send", "topic": "foo", "msg": "x" * LENGTH, "delivery": "all"}
-        for number in tqdm(range(MESSAGES), unit="message"):
-            sender.writer.write(sender.encode(command))
-            if number % EVERY == EVERY - 1:
-                await asyncio.sleep(0.05)
-                samples.append(
-                    [
-                        sender.writer.transport.get_write_buffer_size(),
-                        queued(sender_socket, termios.TIOCOUTQ),
-                        queued(in_socket, termios.FIONREAD),
-                        len(server.outboxes[2].pending) * LENGTH + to_reader.size,
-                        queued(out_socket, termios.TIOCOUTQ),
-                        queued(reader_socket, termios.FIONREAD),
-                    ]
-                )
-        for client in (sender, reader):
-            transport_of(client).abort()
-    return samples
-
-
-def queued(socket: Any, request: int) -> int:
-    """Bytes that the system has for a socket."""
-    (number,) = struct.unpack("i", fcntl.ioctl(socket.fileno(), request, struct.pack("i", 0)))
-    return int(number)
-
 
 RECORD = Path(__file__).with_suffix(".json")
 
@@ -109,7 +50,7 @@ class Pipe:
     def caption(self, number: int) -> str:
         before, now = self.samples[number - 1 : number + 1]
         grown = [
-            name for name, old, new in zip(PLACES, before, now, strict=True) if new - old > LENGTH
+            name for name, old, new in zip(PLACES, before, now, strict=True) if new - old > LITTLE
         ]
         return f"fills: {', then '.join(reversed(grown))}"
 
@@ -160,6 +101,7 @@ class Pipe:
 
 
 SECONDS = 0.7  # a sample
+LITTLE = 2**17  # bytes: one message
 MARGIN, WIDE, TOP, HIGH, BOTTOM = 20, 132, 44, 150, 310  # pixels
 MOST = 8 * 2**20  # bytes that fill a bar
 STYLE = FILM + ".mq .fill{fill:var(--send)}"
@@ -177,7 +119,3 @@ def lines(text: str) -> list[str]:
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    RECORD.write_text(json.dumps(asyncio.run(measure())) + "\n", encoding="utf-8")

@@ -84,11 +84,13 @@ def overview(server: type) -> Text:
     rows = [["", *columns]] + [
         [method, *(role(server, method) for server in columns.values())] for method in methods
     ]
-    plain = aligned(rows)
-    head, *body = [
-        f"| {f'`{method}`' if method else ''} | {' | '.join(cells)} |" for method, *cells in rows
-    ]
-    return Text("\n".join([head, "|---" * len(rows[0]) + "|", *body]), plain)
+    code = [[f"`{method}`" if method else "", *cells] for method, *cells in rows]
+    return Text(markdown_table(code), aligned(rows))
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *body])
 
 
 def aligned(rows: list[list[str]]) -> str:
