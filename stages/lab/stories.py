@@ -89,11 +89,11 @@ def as_worker(lab: Lab) -> dict[str, Any]:
 async def workers(lab: Lab) -> None:
     """Alice dies with work in her hands. Where the server knows how, the workers acknowledge."""
     boss, alice, bob = [await lab.connect(name) for name in ("boss", "alice", "bob")]
-    for worker in (alice, bob):
-        await worker.subscribe("jobs", **as_worker(lab))
+    await alice.subscribe("jobs", **as_worker(lab))
     await boss.send("jobs", "wash", delivery="one")
     await boss.send("jobs", "feed", delivery="one")
     await alice.break_off()
+    await bob.subscribe("jobs", **as_worker(lab))
     if as_worker(lab):
         await bob.ack(await bob.next_message())
 

@@ -18,7 +18,7 @@ STYLE = """
 --subscribe:#4493f8;--send:#3fb950;--deliver:#e3873c;--replay:#ab7df8;--bad:#ff7b72;--kept:#d29922;
 --new:#4b3a00;--newrim:#d29922}}
 .mq .card{fill:var(--card);stroke:var(--edge)}.mq text{fill:var(--ink);stroke:none}
-.mq .mid{text-anchor:middle}.mq .end{text-anchor:end}
+.mq .mid{text-anchor:middle}
 .mq .box{fill:var(--box);stroke:var(--rim)}.mq .chip{fill:var(--card);stroke:var(--rim)}
 """
 """Each colour of a text has a contrast of 4.5 and more on cards and boxes (WCAG, AA). Whoever reads in
