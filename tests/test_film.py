@@ -318,6 +318,11 @@ async def test_a_comparison_has_the_calls_of_each_step_and_none_of_the_labs() ->
     assert str(comparison).startswith("caching:\nalice connects\n")
 
 
+async def test_a_class_is_no_server_to_compare() -> None:
+    with pytest.raises(TypeError, match=r"expected a server, such as Server\(\), not"):
+        await compare(stories.orders, basic.Server, basic.Server())  # type: ignore[arg-type]
+
+
 async def test_a_story_that_does_nothing_is_refused() -> None:
     async def nothing(lab: Lab) -> None:
         pass

@@ -107,6 +107,8 @@ class Lab:
     def __init__(
         self, server: serve.Handler, run: Callable[[serve.Handler, ConnectionFactory], Running]
     ) -> None:
+        if isinstance(server, type) or not hasattr(server, "handle_client"):
+            raise TypeError(f"expected a server, such as Server(), not {server!r}")
         self.server = server
         self.run = run
         self.clients: dict[str, NamedClient] = {}
