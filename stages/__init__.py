@@ -20,4 +20,5 @@ STAGES = {  # by module
     "beyond.acks": "A message handed to one worker is not lost when the worker dies.",
     "beyond.durable": "Whatever was acknowledged to the sender survives a crash.",
     "beyond.fast": "The same promises, many times as fast.",
+    "beyond.cluster": "Several servers behave like one, and any of them may be killed.",
 }

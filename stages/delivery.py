@@ -20,7 +20,9 @@ class Server(basic.Server):
     """A queue that can send a message to one subscriber, chosen at random (reproducibly, given a
     `seed`)."""
 
-    seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
+    seed: int | None = settings.setting(
+        None, "the same random choices each time, for the same N", trial=42
+    )
 
     def __post_init__(self) -> None:
         settings.check(self)

@@ -124,26 +124,28 @@ class CannotServe(Exception):
 async def run(server: Handler, prog: str, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM; a second one ends the process on the spot. Raises
     `CannotServe`."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    serving, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert serving
 
     def stopping(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
+            loop.call_soon_threadsafe(serving.cancel)  # also while it starts, which may take long
 
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
     ):  # loop.add_signal_handler does not exist on Windows
         signal.signal(number, stopping)
-    async with AsyncExitStack() as stack:
-        try:
-            bound = await stack.enter_async_context(listening(server, host, port))
-        except (ValueError, OSError) as problem:
-            raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
-        with suppress(OSError):  # the disk that we print to may be full
-            print(f"{prog} listening on {host}:{bound}", flush=True)
-        await stop.wait()
+    try:
+        async with listening(server, host, port) as bound:
+            with suppress(OSError):  # the disk that we print to may be full
+                print(f"{prog} listening on {host}:{bound}", flush=True)
+            await loop.create_future()
+    except asyncio.CancelledError:
+        serving.uncancel()
+    except (ValueError, OSError) as problem:
+        raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
 
 
 def main(stage: type[Handler], loop_factory: LoopFactory = asyncio.new_event_loop) -> None:

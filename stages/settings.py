@@ -11,18 +11,23 @@ Source: Python's `argparse`, made to complain in one line.
 import argparse
 import dataclasses
 import inspect
-import os
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
 
 def setting(
-    default: T, meaning: str, *, at_least: float | None = None, more_than: float | None = None
+    default: T,
+    meaning: str,
+    *,
+    at_least: float | None = None,
+    more_than: float | None = None,
+    trial: T | None = None,
 ) -> T:
-    """A field of a dataclass: a setting with its default, its meaning (and unit), and its smallest
-    value."""
-    about = {"meaning": meaning, "at_least": at_least, "more_than": more_than}
+    """A field of a dataclass: a setting with its default, its meaning (and unit), its smallest
+    value, and the value under which tests and exercises try a stage (in a text, `{folder}` stands
+    for one of their own)."""
+    about = {"meaning": meaning, "at_least": at_least, "more_than": more_than, "trial": trial}
     field: T = dataclasses.field(default=default, kw_only=True, metadata=about)
     return field
 
@@ -46,21 +51,16 @@ def check(server: object) -> None:
 
 
 def trial_settings(stage: type, folder: str) -> dict[str, Any]:
-    """The settings under which tests and exercises try a stage: with the same random choices each
-    time, and its file in
-    `folder`."""
+    """The settings under which tests and exercises try a stage, with its files in `folder`."""
     # A class of one's own may have an `__init__` that takes none of them.
     accepted = inspect.signature(stage).parameters.values()
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted)
     names = {parameter.name for parameter in accepted}
-    known = {field.name for field in settings_of(stage) if takes_all or field.name in names}
-    # Its cache is longer than that of the earlier stages, whose tests it has to pass, too.
-    durable = (
-        {"data": os.path.join(folder, "messages.db"), "cache_length": 100}
-        if "data" in known
-        else {}
-    )
-    return durable | ({"seed": 42} if "seed" in known else {})
+    return {
+        field.name: value.format(folder=folder) if isinstance(value, str) else value
+        for field in settings_of(stage)
+        if (takes_all or field.name in names) and (value := field.metadata["trial"]) is not None
+    }
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,6 +78,6 @@ class Parser(argparse.ArgumentParser):
                 f"--{field.name.replace('_', '-')}",
                 type=kind,
                 default=field.default,
-                metavar="FILE" if kind is str else "N",
+                metavar=field.name.upper() if kind is str else "N",
                 help=field.metadata["meaning"].replace("%", "%%") + default,
             )

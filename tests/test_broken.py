@@ -48,8 +48,12 @@ WRONG = list(wrong_servers())
 class Bench:
     """What the tests ask for, of one class of servers."""
 
-    def __init__(self, server: type[serve.Handler], folder: Path) -> None:
+    def __init__(
+        self, server: type[serve.Handler], folder: Path, speaks_json: bool | None = None
+    ) -> None:
         self.server = server
+        beyond = issubclass(server, replies.Server)
+        self.speaks_json = beyond if speaks_json is None else speaks_json
         self.settings = trial_settings(server, str(folder))
         self.running = AsyncExitStack()
 
@@ -63,7 +67,7 @@ class Bench:
         return self.there
 
     async def connect(self) -> Peer:
-        peer = await Peer.connect(*self.there, speaks_json=issubclass(self.server, replies.Server))
+        peer = await Peer.connect(*self.there, speaks_json=self.speaks_json)
         self.running.callback(peer.close)
         return peer
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages import basic, disconnects, serve, wire
-from stages.beyond import acks, durable
-from stages.client import Client
+from stages.beyond import acks, cluster, durable, replies
+from stages.client import Client, retries
+from stages.client.addresses import addresses
 from stages.client.follow import follow
 
 
@@ -378,3 +381,78 @@ async def test_a_server_that_closes_at_once_ends_the_conversation() -> None:
     ):
         with pytest.raises(EOFError):
             await client.receive()
+
+
+# Several addresses
+
+
+def test_a_port_or_addresses_say_where() -> None:
+    assert addresses(7777, "here") == [("here", 7777)]
+    assert addresses("7777, one:7778,[::1]:7779", "here") == [
+        ("here", 7777),
+        ("one", 7778),
+        ("::1", 7779),
+    ]
+    for nowhere in ("one:", "", "one:0", "one:65536", "one:7777,", "one:x", 0):
+        with pytest.raises(ValueError, match="no address of a server"):
+            addresses(nowhere, "here")
+
+
+async def test_it_connects_to_the_first_that_can_be_reached() -> None:
+    async with (
+        serve.listening(basic.Server(), "127.0.0.1", 0) as port,
+        await Client.connect(f"127.0.0.1:1,127.0.0.1:{port}") as client,
+    ):
+        await client.subscribe("foo")
+    with pytest.raises(ConnectionError):
+        await Client.connect(f"127.0.0.1:1,127.0.0.1:{port}")
+
+
+async def test_follow_goes_on_at_the_next_server_when_one_is_gone() -> None:
+    reports = list[str]()
+    async with AsyncExitStack() as second, AsyncExitStack() as first:
+        ports = [
+            await stack.enter_async_context(
+                serve.listening(
+                    cluster.Server(engine="memory", log="follow goes on"), "127.0.0.1", 0
+                )
+            )
+            for stack in (first, second)
+        ]
+        there = ",".join(f"127.0.0.1:{port}" for port in ports)
+        messages = follow(there, "foo", report=reports.append)
+        coming = asyncio.create_task(anext(messages))
+        async with await Client.connect(ports[1], "127.0.0.1") as bob:
+            await bob.send("foo", "a")
+            assert (await coming)["msg"] == "a"
+            await bob.send("foo", "b")
+            await first.aclose()
+            await bob.send("foo", "c")
+            assert [(await anext(messages))["msg"] for _ in "bc"] == ["b", "c"]
+            await messages.aclose()
+    assert f"trying 127.0.0.1:{ports[1]}" in reports[0]
+
+
+async def test_follow_leaves_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "SILENCE", 0.2)
+    reports = list[str]()
+
+    class Deaf(replies.Server):
+        """Stops hearing once it has said what it kept."""
+
+        async def carry_out(self, client: int, data: bytes | None) -> Any:
+            outgoing = await super().carry_out(client, data)
+            if data and b"end-of-replay" in data:
+                await asyncio.Event().wait()
+            return outgoing
+
+    async with (
+        serve.listening(Deaf(), "127.0.0.1", 0) as deaf,
+        serve.listening(replies.Server(), "127.0.0.1", 0) as sound,
+        await Client.connect(sound, "127.0.0.1") as bob,
+    ):
+        await bob.send("foo", "a")
+        messages = follow(f"127.0.0.1:{deaf},127.0.0.1:{sound}", "foo", report=reports.append)
+        assert (await anext(messages))["msg"] == "a"
+        await messages.aclose()
+    assert len(reports) == 1

@@ -66,7 +66,10 @@ def talk(port: int, text: str) -> str:
 @pytest.mark.parametrize("name", STAGES)
 def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_path: Path) -> None:
     command = '{"command": "subscribe", "topic": "foo"}'
-    kept = ["--data", str(tmp_path / "messages.db")] if name == "beyond.durable" else []
+    kept = {
+        "beyond.durable": ["--data", str(tmp_path / "messages.db")],
+        "beyond.cluster": ["--engine", "memory"],
+    }.get(name, [])
     with started(f"stages.{name}", "0", *kept) as (process, port):
         assert talk(port, f"{command}\nhello \x1b[31m\nquit\n").count("\n") == (
             2 if "beyond" in name else 1

@@ -205,7 +205,7 @@ async def test_on_a_full_disk_nothing_is_acknowledged_or_delivered(
         await alice.subscribe("foo")
         await bob.send("foo", "stored", delivery="all")
         assert msgs(await alice.heard()) == ["stored"]
-        server.log.database.execute("PRAGMA max_page_count = 1")  # as if the disk were full
+        server.file.database.execute("PRAGMA max_page_count = 1")  # as if the disk were full
         with caplog.at_level(logging.ERROR, "stages"):
             bob.writer.write(bob.line(**send("x" * 50_000)))
             assert only_error(await bob.rest()) == "Could not store "
@@ -311,8 +311,8 @@ async def test_a_server_that_stops_leaves_a_snapshot_and_no_log(
         await alice.send("foo", "stored", delivery="all")
     log = Log(data)
     log.open()
-    assert list(log.snapshot(acks.Broker.pieces))
-    said = [said for batch in log.batches() for _, said in batch.inputs]
+    assert list(log.load(acks.Broker.pieces))
+    said = [said for batch in log.read() for _, said in batch.inputs]
     log.close()
     assert said == []
 

@@ -24,15 +24,15 @@ def path(tmp_path: Path) -> str:
 def log(path: str) -> Iterator[Log]:
     with closing(Log(path)) as log:
         log.open()
-        list(log.snapshot(acks.Broker.pieces))
+        list(log.load(acks.Broker.pieces))
         yield log
 
 
 def reopened(path: str) -> tuple[Log, list[Batch]]:
     with closing(Log(path)) as log:
         log.open()
-        list(log.snapshot(acks.Broker.pieces))
-        return log, list(log.batches())
+        list(log.load(acks.Broker.pieces))
+        return log, list(log.read())
 
 
 def test_what_was_appended_is_there_again_in_order(path: str, log: Log) -> None:
@@ -106,7 +106,7 @@ def test_after_a_snapshot_the_log_begins_anew(path: str, log: Log) -> None:
     with closing(Log(path)) as again:
         again.open()
         copy = acks.Broker()
-        for piece in again.snapshot(acks.Broker.pieces):
+        for piece in again.load(acks.Broker.pieces):
             copy.restore(piece)
-        assert list(again.batches()) == [BATCH]
+        assert list(again.read()) == [BATCH]
     assert list(copy.topics["foo"].subscribers.clients) == [1]

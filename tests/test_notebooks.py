@@ -151,7 +151,9 @@ async def test_the_solution_solves_the_exercise_and_the_task_alone_does_not(
 ) -> None:
     scope: dict[str, Any] = {}
     exec("from stages import basic, caching, delivery, disconnects, last_seen, wire", scope)
-    exec("from stages.beyond import acks, commands, durable, fast, replies, slow_consumers", scope)
+    exec("from stages.beyond import acks, cluster, commands, durable, fast, replies", scope)
+    exec("from stages.beyond import slow_consumers", scope)
+    exec("from stages.beyond.replica import Member, Replica", scope)
     exec("from stages.beyond.broker import Broker", scope)
     exec("from stages.beyond.commands import Command, Message, Send", scope)
     exec(source.partition("await check")[0], scope)

@@ -102,7 +102,7 @@ class SimulatedServer(durable.Server):
             log_limit=world.rng.choice([300, 3000]),
         )
         self.world = world
-        self.log = world.disk.log()
+        self.file = world.disk.log()
 
     async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:
         """Write to the disk, which takes its time."""
@@ -512,11 +512,11 @@ class World:
                 )
 
 
-def problem_of(seed: int, actions: list[Action]) -> BaseException | None:
+def problem_of(seed: int, actions: list[Action], kind: type[World] = World) -> BaseException | None:
     """Play a history; returns what went wrong, if anything did."""
     loop, troubles = Loop(), list[dict[str, Any]]()
     loop.set_exception_handler(lambda _, context: troubles.append(context))
-    world = World(seed)
+    world = kind(seed)
     try:
         loop.run_until_complete(world.play(actions))
         assert not troubles, troubles
@@ -533,13 +533,13 @@ def problem_of(seed: int, actions: list[Action]) -> BaseException | None:
     return None
 
 
-def shortened(seed: int, actions: list[Action]) -> list[Action]:
+def shortened(seed: int, actions: list[Action], kind: type[World]) -> list[Action]:
     """The plan without the parts that the failure does not need."""
     size = len(actions) // 2
     while size:
         for start in range(0, len(actions), size):
             fewer = actions[:start] + actions[start + size :]
-            if problem_of(seed, fewer):
+            if problem_of(seed, fewer, kind):
                 actions = fewer
                 break
         else:
@@ -547,13 +547,13 @@ def shortened(seed: int, actions: list[Action]) -> list[Action]:
     return actions
 
 
-def simulate(seed: int) -> None:
+def simulate(seed: int, kind: type[World] = World) -> None:
     """Play the history of a seed. Raises AssertionError with its shortest form."""
     actions = plan(random.Random(seed))
-    if problem_of(seed, actions):
-        actions = shortened(seed, actions)
+    if problem_of(seed, actions, kind):
+        actions = shortened(seed, actions, kind)
         story = "\n".join(map(repr, actions))
-        raise AssertionError(f"seed {seed}:\n{story}") from problem_of(seed, actions)
+        raise AssertionError(f"seed {seed}:\n{story}") from problem_of(seed, actions, kind)
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_server_that_is_not_there_is_one_clear_line() -> None:
 def test_a_bad_argument_is_one_clear_line() -> None:
     for arguments, problem in {
         ("7777", "send", "foo", "--delivery", "some"): "invalid choice: 'some'",
-        ("77777",): "port must be 1 to 65535: got 77777",
+        ("77777",): "no address of a server: '77777' (expected a port from 1 to",
     }.items():
         result = run("stages.client", *arguments)
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)

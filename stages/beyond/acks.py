@@ -432,8 +432,13 @@ class Server(slow_consumers.Server):
         """Have `tick` called when the broker needs a batch."""
         if self.timer:
             self.timer.cancel()
-        due = self.broker.due
+        due = self.due
         self.timer = None if due is None else asyncio.get_running_loop().call_at(due, self.tick)
+
+    @property
+    def due(self) -> float | None:
+        """When the timer goes off."""
+        return self.broker.due
 
     def tick(self) -> None:
         for outgoing in self.broker.carry_out(Batch(self.time(), [])):

@@ -80,7 +80,7 @@ class Log:
 
     # Reading
 
-    def snapshot(self, types: Any) -> Iterator[Any]:
+    def load(self, types: Any) -> Iterator[Any]:
         """Yield the pieces of the last complete snapshot. Raises OSError if the file is damaged."""
         with self.telling_damage():
             query = "SELECT number, rows, checksum FROM complete"
@@ -94,7 +94,7 @@ class Log:
             if rows != expected:
                 raise ValueError(f"the snapshot has {rows} rows of {expected}")
 
-    def batches(self) -> Iterator[Batch]:
+    def read(self) -> Iterator[Batch]:
         """Yield the batches since then. Raises OSError if the file is damaged."""
         with self.telling_damage():
             query = "SELECT number, batch, checksum FROM log WHERE number > ? ORDER BY number"

@@ -36,7 +36,9 @@ CHUNK = 64 * 1024
 class Server:
     """A server that has a broker carry out what clients say, and sends what the broker says."""
 
-    seed: int | None = settings.setting(None, "the same random choices each time, for the same N")
+    seed: int | None = settings.setting(
+        None, "the same random choices each time, for the same N", trial=42
+    )
     cache_length: int = settings.setting(100, "messages kept of each topic", at_least=0)
 
     lines_in_turn: ClassVar[int] = 100  # of one client, before the others have theirs

@@ -22,13 +22,17 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Literal, Self
 
 from stages import wire
 from stages.client import conversation
+from stages.client.addresses import Address, Where, addresses
 from stages.client.conversation import MAX_LINE, PROBE, Line, Verbs, kind_of, rejection
 from stages.client.pipeline import Pipeline
 from stages.connection import Connection
+
+Wire = Literal["json", "literal"]
 
 CHUNK = 2**18
 """How many bytes are read at once."""
@@ -60,21 +64,30 @@ class Client(Verbs):
     @classmethod
     async def connect(
         cls,
-        port: int,
+        where: Where,
         host: str = "localhost",
         *,
-        speak: Literal["json", "literal"] | None = None,
+        speak: Wire | None = None,
         timeout: float = 10,
     ) -> Self:
         """Connect to a server that speaks JSON (from `replies` on) or literals; by default, find
         out which.
 
-        To find out, it sends nonsense, which the server answers, and logs. Raises OSError if no
-        server listens there, if it accepts no commands, or (TimeoutError) if it says nothing for
-        `timeout` seconds.
+        `where` is a port at `host`; or addresses, as in "one:7777,two:7777", of which the first
+        that can be reached is taken. To find out the wire, it sends nonsense, which the server
+        answers, and logs. Raises OSError if no server listens there, if it accepts no commands, or
+        (TimeoutError) if it says nothing for `timeout` seconds.
         """
+        *others, last = addresses(where, host)
+        for address in others:
+            with suppress(OSError):
+                return await cls.connect_to(address, speak, timeout)
+        return await cls.connect_to(last, speak, timeout)
+
+    @classmethod
+    async def connect_to(cls, address: Address, speak: Wire | None, timeout: float) -> Self:
         async with asyncio.timeout(timeout):
-            streams = await asyncio.open_connection(host, port, limit=MAX_LINE)
+            streams = await asyncio.open_connection(*address, limit=MAX_LINE)
             client = cls(*streams, speaks_json=speak == "json")
             try:
                 if speak is None:
@@ -130,6 +143,11 @@ class Client(Verbs):
         """For `async with client.pipeline() as pipeline`: its commands don't wait for their
         answers."""
         return Pipeline(self)
+
+    async def ping(self) -> None:
+        """Wait until the server has answered, if it is one that answers."""
+        if self.speaks_json:
+            await self.unsubscribe("")  # which it has never subscribed to
 
     async def write(self, command: wire.Command) -> None:
         """Send a command without waiting for its answer; `receive` raises what is wrong with it."""

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator
 
 from stages import wire
 from stages.client import Client
+from stages.client.addresses import addresses
 from stages.client.follow import follow
 from stages.settings import Parser
 
@@ -60,9 +61,9 @@ def int_or_text(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
-async def subscribe(port: int, host: str, topic: str, last_seen: int) -> None:
+async def subscribe(where: str, host: str, topic: str, last_seen: int) -> None:
     """Print the messages of a topic as they come, also after a restart of the server."""
-    async for message in follow(port, topic, host=host, last_seen=last_seen):
+    async for message in follow(where, topic, host=host, last_seen=last_seen):
         print(message, flush=True)
 
 
@@ -85,9 +86,9 @@ async def typed_lines() -> AsyncGenerator[str, None]:
         yield line.decode().rstrip("\r\n")
 
 
-async def send(port: int, host: str, topic: str, text: str | None, delivery: str) -> None:
+async def send(where: str, host: str, topic: str, text: str | None, delivery: str) -> None:
     """Send one message, or each line of standard input; end when the server has taken them all."""
-    async with await Client.connect(port, host) as client:
+    async with await Client.connect(where, host) as client:
         if text is not None:
             await client.send(topic, text, delivery=delivery)
         else:
@@ -98,9 +99,9 @@ async def send(port: int, host: str, topic: str, text: str | None, delivery: str
             await client.receive()  # it has subscribed to nothing: only an error could come
 
 
-async def prompt(port: int, host: str) -> None:
+async def prompt(where: str, host: str) -> None:
     """Send what is typed, and print what comes."""
-    async with await Client.connect(port, host) as client:
+    async with await Client.connect(where, host) as client:
         if sys.stdin.isatty():
             print(SHORT_FORMS, flush=True)
         sending = asyncio.create_task(send_typed(client))
@@ -133,7 +134,7 @@ def parser() -> Parser:
     parser = Parser(
         prog="stages.client", description=f"Without an action: a prompt for {SHORT_FORMS}."
     )
-    parser.add_argument("port", type=int)
+    parser.add_argument("where", metavar="PORT", help="or, for one of several, host:port,host:port")
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
     actions = parser.add_subparsers(prog="stages.client")
     parser.set_defaults(action=prompt)
@@ -159,8 +160,10 @@ def main() -> None:
     arguments = parser()
     chosen = vars(arguments.parse_args())
     action = chosen.pop("action")
-    if not 0 < chosen["port"] < 2**16:
-        arguments.error(f"port must be 1 to 65535: got {chosen['port']}")
+    try:
+        known = addresses(chosen["where"], chosen["host"])
+    except ValueError as problem:
+        arguments.error(str(problem))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         asyncio.run(action(**chosen))
@@ -175,7 +178,8 @@ def main() -> None:
         arguments.error("standard input is not UTF-8")
     except (OSError, EOFError) as problem:
         reason = str(problem) or "it does not answer"
-        arguments.error(f"cannot reach {chosen['host']}:{chosen['port']}: {reason}")
+        there = ", ".join(f"{host}:{port}" for host, port in known)
+        arguments.error(f"cannot reach {there}: {reason}")
 
 
 if __name__ == "__main__":

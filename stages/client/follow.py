@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator, Iterable
 
 from stages import wire
 from stages.client import Client
+from stages.client.addresses import Where, addresses
 from stages.client.conversation import Line
-from stages.client.retries import Report, Retries, to_stderr
+from stages.client.retries import SILENCE, Report, Retries, messages, to_stderr
 
 REMEMBERED = 1000
 """How many messages `follow` remembers, to tell whether it is still the same server."""
@@ -20,12 +21,9 @@ REMEMBERED = 1000
 END_OF_REPLAY = "end-of-replay"
 """A command that no server knows: its rejection comes after the replay."""
 
-SILENCE = 10
-"""Seconds after which a server that owes us a line is given up."""
-
 
 async def follow(
-    port: int,
+    where: Where,
     topic: str,
     *,
     host: str = "localhost",
@@ -37,27 +35,27 @@ async def follow(
     """Yield the messages of a topic in order, each exactly once, skipping none that is still
     cached, across reconnects.
 
-    After a loss it connects anew, with a delay that doubles up to `longest_delay` seconds, with
-    jitter, at most
-    `attempts` times in a row (None: for ever), and continues where it was. `report` is told of each
-    loss, and of a server that has started over, whose indexes begin at 0 again: then all its
-    messages are new. It is recognised by its messages: a server with identical messages at the same
-    indexes is assumed to be the same one. Raises ConnectionError after the last attempt, and
-    `wire.Error` if the server rejects the subscription or does not number its messages (stage
-    `last_seen` does).
+    `where` is a port at `host`, or the addresses of servers that pass for one (stage `cluster`), as
+    in "one:7777,two:7777". After a loss it connects anew, at the next of them, with a delay that
+    doubles up to `longest_delay` seconds, with jitter, at most `attempts` times in a row at each
+    (None: for ever), and continues where it was. `report` is told of each loss, and of a server
+    that has started over, whose indexes begin at 0 again: then all its messages are new. It is
+    recognised by its messages: a server with identical messages at the same indexes is assumed to
+    be the same one. Raises ConnectionError after the last attempt, and `wire.Error` if the server
+    rejects the subscription or does not number its messages (stage `last_seen` does).
     """
     history = History(last_seen)
-    retries = Retries(f"{host}:{port}", attempts, longest_delay, report)
+    retries = Retries(addresses(where, host), attempts, longest_delay, report)
     while True:
         try:
-            async with await Client.connect(port, host) as client:
-                async for messages in batches(client, topic, history):
+            async with await retries.connect() as client:
+                async for some in batches(client, topic, history):
                     retries.failures = 0
-                    if history.is_of_another_server(messages):
-                        index = messages[-1]["index"]
+                    if history.is_of_another_server(some):
+                        index = some[-1]["index"]
                         report(f"the server has started over: {topic} is at index {index} again")
                         history = History(-1)
-                    for message in history.add_new(messages):
+                    for message in history.add_new(some):
                         yield message
         except (EOFError, OSError) as problem:
             await retries.wait(problem)
@@ -68,7 +66,7 @@ async def batches(
 ) -> AsyncGenerator[list[Line], None]:
     """Subscribe; yield first what is cached, then each message as it comes."""
     yield await replay(client, topic, history)
-    async for message in client:
+    async for message in messages(client):
         yield [require_index(message)]
 
 

@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator
 
 from stages import wire
 from stages.client import Client
+from stages.client.addresses import Where, addresses
 from stages.client.conversation import Line
-from stages.client.retries import Report, Retries, to_stderr
+from stages.client.retries import Report, Retries, messages, to_stderr
 
 
 async def work(
-    port: int,
+    where: Where,
     topic: str,
     *,
     host: str = "localhost",
@@ -28,18 +29,18 @@ async def work(
     loop has ended.
 
     If the body raises, or leaves the loop, the connection is closed, and what was not acknowledged
-    goes to another worker. After a loss it connects anew, as `follow` does; what it had in hand may
-    then come again: a job is done at least once. `prefetch` is how many messages it may have at a
-    time. `report` is called with each loss, and with a job that another worker has done as well.
-    Raises ConnectionError after the last of the `attempts` in a row, and `wire.Error` if the server
-    refuses the subscription.
+    goes to another worker. `where` is a port, or addresses, as for `follow`. After a loss it
+    connects anew, as `follow` does; what it had in hand may then come again: a job is done at least
+    once. `prefetch` is how many messages it may have at a time. `report` is called with each loss,
+    and with a job that another worker has done as well. Raises ConnectionError after the last of
+    the `attempts` in a row, and `wire.Error` if the server refuses the subscription.
     """
-    retries = Retries(f"{host}:{port}", attempts, longest_delay, report)
+    retries = Retries(addresses(where, host), attempts, longest_delay, report)
     while True:
         try:
-            async with await Client.connect(port, host, speak="json") as client:
+            async with await retries.connect(speak="json") as client:
                 await client.subscribe(topic, ack=True, prefetch=prefetch)
-                async for job in client:
+                async for job in messages(client):
                     retries.failures = 0
                     yield job
                     if job["delivery"] == "one":

@@ -16,7 +16,8 @@ from typing import Any
 from tqdm import tqdm
 
 from stages import basic, caching, delivery, disconnects, last_seen, settings
-from stages.beyond import acks, durable, fast, replies, slow_consumers
+from stages.beyond import acks, cluster, durable, fast, replies, slow_consumers
+from stages.lab.experiments import crash
 from stages.lab.pictures.compare import Story, compare
 from stages.lab.workbench.lab import Lab
 
@@ -110,6 +111,19 @@ async def restart(lab: Lab) -> None:
     await boss.send("jobs", "feed the cat", delivery="one")
 
 
+async def fire(lab: Lab) -> None:
+    """The machine burns, with all that it had on disk; another one takes its place."""
+    boss = await lab.connect("boss")
+    await boss.send("jobs", "wash the car", delivery="one")
+    server: Any = lab.server
+    is_plain = not dataclasses.is_dataclass(server)
+    has_file = not is_plain and any(each.name == "data" for each in dataclasses.fields(server))
+    another = {"data": crash.new_file()} if has_file else {}
+    lab.restart(type(server)() if is_plain else dataclasses.replace(server, **another))
+    bob = await lab.connect("bob")
+    await bob.subscribe("jobs", **as_worker(lab))
+
+
 STORIES: list[tuple[Story, type[Any], type[Any]]] = [
     (orders, basic.Server, delivery.Server),
     (score, delivery.Server, caching.Server),
@@ -120,6 +134,7 @@ STORIES: list[tuple[Story, type[Any], type[Any]]] = [
     (workers, slow_consumers.Server, acks.Server),
     (restart, acks.Server, durable.Server),
     (news, durable.Server, fast.Server),
+    (fire, fast.Server, cluster.Server),
 ]
 """Of each step the story, and the two stages."""
 

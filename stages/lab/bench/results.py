@@ -22,6 +22,9 @@ Figures = dict[str, dict[str, list[float]]]
 RECORDED = Path(__file__).with_name("recorded.json")
 """The run that the notebook shows where none is made."""
 
+CLUSTER = Path(__file__).with_name("cluster.json")
+"""The run that lesson 11 shows."""
+
 OWN = Path(__file__).parents[3] / ".bench.json"
 """Where the reader's own run is kept, in the project's checkout."""
 

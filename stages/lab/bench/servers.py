@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ import psutil
 from stages import STAGES
 from stages.lab.bench import wires
 from stages.lab.bench.wires import Wire
+from stages.lab.workbench import engine
 
 Command = Callable[[int, str], list[str]]
 """From a port and a folder to the command that starts the server."""
@@ -30,6 +31,7 @@ class Kind:
     jobs: Wire | None = None
     stored: Wire | None = None
     version: list[str] = field(default_factory=list)
+    on_engine: bool = False  # whether it needs three nodes of one
 
     @property
     def answered(self) -> Wire | None:
@@ -37,6 +39,8 @@ class Kind:
         return self.publish if self.publish and self.publish.answered else None
 
     def is_here(self) -> bool:
+        if self.on_engine and not engine.program():
+            return False
         return shutil.which(self.command(0, "")[0]) is not None
 
 
@@ -47,7 +51,14 @@ runpy.run_module("{}", run_name="__main__", alter_sys=True)
 """
 
 
-def stage(name: str, *, jobs: bool = False, file: bool = False, uvloop: bool = True) -> Kind:
+def stage(
+    name: str,
+    *,
+    jobs: bool = False,
+    file: bool = False,
+    uvloop: bool = True,
+    on_engine: bool = False,
+) -> Kind:
     beyond = name in {path.partition(".")[2] for path in STAGES if "." in path}
 
     def command(port: int, folder: str) -> list[str]:
@@ -61,7 +72,8 @@ def stage(name: str, *, jobs: bool = False, file: bool = False, uvloop: bool = T
         command,
         publish=wire,
         jobs=wires.JSON_JOBS if jobs else None,
-        stored=wires.JSON if file else None,
+        stored=wires.JSON if file or on_engine else None,
+        on_engine=on_engine,
     )
 
 
@@ -86,6 +98,7 @@ SERVERS = {
     "fast": stage("fast", jobs=True),
     "fast on asyncio's loop": stage("fast", jobs=True, uvloop=False),
     "fast with a file": stage("fast", jobs=True, file=True),
+    "cluster": stage("cluster", jobs=True, on_engine=True),
     "Redis": Kind(
         redis("--appendonly", "no"),
         publish=wires.REDIS,
@@ -119,8 +132,14 @@ def running(name: str) -> Iterator[tuple[int, psutil.Process]]:
     `NotStarted`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = SERVERS[name].command(port, folder)
+    kind = SERVERS[name]
+    none = contextlib.nullcontext(list[engine.Node]())
+    beside: AbstractContextManager[list[engine.Node]] = none
+    if kind.on_engine:
+        beside = engine.launch_cluster()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, beside as nodes:
+        command = kind.command(port, folder)
+        command += ["--engine", engine.addresses(nodes)] if nodes else []
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:

@@ -19,6 +19,12 @@ def new_file() -> str:
     return str(Path(FOLDER.name) / f"messages-{next(FILES)}.db")
 
 
+def burn(path: str) -> None:
+    """Remove a file of messages, and what SQLite has put beside it."""
+    for file in Path(path).parent.glob(f"{Path(path).name}*"):
+        file.unlink()
+
+
 class Server:
     """A stage beyond the article, running with these settings; `kill` gives it no time for
     anything."""

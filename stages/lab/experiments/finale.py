@@ -47,6 +47,10 @@ TROUBLES: dict[str, tuple[Story, Callable[[Lab], bool]]] = {
         stories.restart,
         lambda lab: "wash the car" in heard(lab, "bob"),
     ),
+    "its machine burns, its messages do not": (
+        stories.fire,
+        lambda lab: heard(lab, "bob") == ["wash the car"],
+    ),
 }
 """Of each trouble the story, and whether it ended well."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from stages import serve
-from stages.beyond import durable, replies
+from stages.beyond import cluster, durable
 from stages.lab.workbench.record import Held, Messages, Subscriber
 
 
@@ -28,7 +28,7 @@ def state_of(server: serve.Handler) -> State:
     A stage of the article has it in its public `topics`, `caches` and `indexes`, where a learner's
     class may have put anything; later its broker tells.
     """
-    if isinstance(server, replies.Server):
+    if hasattr(server, "broker") and hasattr(server, "connections"):
         return state_of_broker(server)
     return State(
         {topic: list(map(subscriber, clients)) for topic, clients in lists_of(server, "topics")},
@@ -50,8 +50,9 @@ def as_message(kept: Any) -> dict[str, Any]:
     return dict(kept) if isinstance(kept, Mapping) else {"msg": kept}
 
 
-def state_of_broker(server: replies.Server) -> State:
-    state = State(on_disk=isinstance(server, durable.Server) and server.data != "")
+def state_of_broker(server: Any) -> State:
+    survives = isinstance(server, durable.Server) and server.data != ""
+    state = State(on_disk=survives or isinstance(server, cluster.Server))
     for topic, kept in server.broker.kept().items():
         connections = [server.connections[client] for client in kept.subscribers]
         state.subscribers[topic] = list(map(subscriber, connections))

@@ -1,0 +1,59 @@
+"""Wrong servers for the claims of `cluster`."""
+
+from typing import Any
+
+from stages.beyond import cluster
+from stages.beyond.broker import Batch
+from stages.beyond.replica import Proposal, Replica
+from stages.beyond.shared_log import Record
+
+
+class OwnLots(Replica):
+    """Draws from wherever its own luck has got to."""
+
+    def apply(self, record: Record) -> Any:
+        self.broker.random.seed = lambda *seed: None  # type: ignore[method-assign]
+        return super().apply(record)
+
+
+class NoNumber(Replica):
+    """Does what comes twice again."""
+
+    def accept(self, proposal: Proposal) -> bool:
+        super().accept(proposal)
+        return True
+
+
+class Immortal(Replica):
+    """Waits for ever for a server that is dead."""
+
+    def those_leaving(self, proposal: Proposal) -> Any:
+        self.clock, clock = 0.0, self.clock
+        yield from super().those_leaving(proposal)
+        self.clock = clock
+
+
+class WallClock(Replica):
+    """Takes the time as it comes."""
+
+    def advance(self, record: Record) -> None:
+        super().advance(record)
+        self.clock = record.time
+
+
+class Hasty(cluster.Server):
+    """Answers before the log has it."""
+
+    async def carry_out(self, client: Any, data: Any) -> Any:
+        if self.member:
+            for outgoing in self.broker.carry_out(Batch(self.replica.clock, [(client, data)])):
+                self.send(outgoing)
+        return []
+
+
+class Timers(cluster.Server):
+    """Has its broker do what is due when its own timer says so."""
+
+    def tick(self) -> None:
+        for outgoing in self.broker.carry_out(Batch(self.time(), [])):
+            self.send(outgoing)
