@@ -218,7 +218,8 @@ class ClusterWorld(World):
                 late.restore(piece)
         if not self.log.snapshot:
             late.broker.use(self.server.broker.settings())
-        for record in self.log.records[late.number - self.log.dropped :]:
+        read = self.server.replica.number - self.log.dropped  # there may be one more
+        for record in self.log.records[late.number - self.log.dropped : read]:
             late.apply(record)
         states = [whole_state(member.replica) for member in self.members.values()]
         for state in states:
