@@ -21,4 +21,5 @@ STAGES = {  # by module
     "beyond.durable": "Whatever was acknowledged to the sender survives a crash.",
     "beyond.fast": "The same promises, many times as fast.",
     "beyond.cluster": "Several servers behave like one, and any of them may be killed.",
+    "beyond.secure": "Nobody is in who should not be, and nobody listens in.",
 }

@@ -13,8 +13,8 @@ log = logging.getLogger("stages")
 CHUNK, LINES = 4096, 100
 """How many bytes of a client, and how many lines, are handled before the others get a turn."""
 
-TOO_SLOW, NOT_STORED = "Too slow", "Could not store"
-CLOSE_REASONS = (TOO_SLOW, NOT_STORED)
+TOO_SLOW, NOT_STORED, NOT_KNOWN = "Too slow", "Could not store", "Not known"
+CLOSE_REASONS = (TOO_SLOW, NOT_STORED, NOT_KNOWN)
 """The reasons a server may end a connection with."""
 
 
@@ -92,12 +92,32 @@ class Connection:
         return 0
 
     @property
+    def peer(self) -> str:
+        """The address of the client."""
+        peer = self.writer.get_extra_info("peername")
+        return str(peer[0]) if peer else "nowhere"
+
+    @property
+    def encrypted(self) -> bool:
+        return self.writer.get_extra_info("sslcontext") is not None
+
+    @property
+    def certified_name(self) -> str | None:
+        """The name in the certificate that the client has shown, if it has."""
+        shown = self.writer.get_extra_info("peercert") or {}
+        names = {key: value for part in shown.get("subject", ()) for key, value in part}
+        name: str | None = names.get("commonName")
+        return name
+
+    @property
     def closing(self) -> bool:
         return self.writer.transport.is_closing()
 
     def limit(self, high_water: int) -> None:
         """Let `drained` wait whenever more than `high_water` bytes are unsent, until a quarter is
         left."""
+        if self.encrypted:
+            high_water = max(1, high_water)  # TLS already waits when there are as many
         with suppress(RuntimeError):
             self.writer.transport.set_write_buffer_limits(high=high_water)
 
@@ -120,6 +140,8 @@ class Connection:
 
     def abort(self) -> None:
         """Close the connection at once. Doing it to one that is closed does no harm."""
+        if self.encrypted:
+            self.limit(2**40)  # else asyncio of Python 3.11 complains if it waits just now
         with suppress(
             AttributeError
         ):  # asyncio's transports forget their loop once they are closed

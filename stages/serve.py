@@ -15,7 +15,9 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
+from ssl import SSLContext
 from types import FrameType
 from typing import Any, Protocol
 
@@ -26,6 +28,9 @@ log = logging.getLogger("stages")
 
 BACKLOG = 1000
 """How many connections the system may keep waiting for us."""
+
+TLS_PATIENCE = 5
+"""Seconds that a client may take to begin an encrypted connection, and to end it."""
 
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
@@ -71,13 +76,26 @@ async def listening(
         clients[task] = client
         task.add_done_callback(clients.pop)
 
+    tls: SSLContext | None = getattr(server, "tls", None)
+    patience: dict[str, Any] = (
+        {"ssl_handshake_timeout": TLS_PATIENCE, "ssl_shutdown_timeout": TLS_PATIENCE} if tls else {}
+    )
     async with AsyncExitStack() as stack:
         if isinstance(server, AbstractAsyncContextManager):
             await stack.enter_async_context(server)
         listener = await asyncio.start_server(
-            connected, host, port, limit=wire.LIMIT, backlog=BACKLOG
+            connected,
+            host,
+            port,
+            limit=wire.LIMIT,
+            backlog=BACKLOG,
+            ssl=tls,
+            **patience,
+            start_serving=False,
         )
         try:
+            allow_exposure(server, listener)
+            await listener.start_serving()
             yield listener.sockets[0].getsockname()[1]
         finally:
             listener.close()
@@ -86,6 +104,21 @@ async def listening(
                 client.abort()  # close() would wait for a client that has stopped reading
             await asyncio.gather(*clients, return_exceptions=True)
             await listener.wait_closed()
+
+
+def allow_exposure(server: Handler, listener: asyncio.Server) -> None:
+    """Say it if others than this machine can connect. A server that has a say in it, a method
+    `allow_exposure`, may raise ValueError."""
+    hosts = [socket.getsockname()[0] for socket in listener.sockets]
+    exposed = [host for host in hosts if not ip_address(host.partition("%")[0]).is_loopback]
+    if exposed:
+        ask: Callable[[], None] | None = getattr(server, "allow_exposure", None)
+        if ask:
+            return ask()
+        log.error(
+            "Whoever can reach %s can read and write everything here: see stage secure",
+            " and ".join(exposed),
+        )
 
 
 async def serve_client(server: Handler, reader: asyncio.StreamReader, client: Connection) -> None:
@@ -137,6 +170,8 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         signal.SIGTERM,
     ):  # loop.add_signal_handler does not exist on Windows
         signal.signal(number, stopping)
+    if hasattr(server, "reload") and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(server.reload))
     try:
         async with listening(server, host, port) as bound:
             with suppress(OSError):  # the disk that we print to may be full

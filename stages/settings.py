@@ -38,6 +38,11 @@ def settings_of(stage: type) -> list[dataclasses.Field[Any]]:
     return [field for field in fields if "meaning" in field.metadata]
 
 
+def copy_of(field: dataclasses.Field[Any]) -> Any:
+    """The same setting, for another class."""
+    return dataclasses.field(default=field.default, kw_only=True, metadata=field.metadata)
+
+
 def check(server: object) -> None:
     """Raise ValueError if a setting of the server makes no sense."""
     for field in settings_of(type(server)):

@@ -9,6 +9,7 @@ import socket
 import struct
 import uuid
 from collections.abc import Awaitable
+from ssl import SSLContext
 from typing import Any, Self, TypeVar
 
 from stages import wire
@@ -61,6 +62,9 @@ class Peer:
     its detail; those of success are kept apart, in `answers`.
     """
 
+    token: str | None
+    ssl: SSLContext | None
+
     def __init__(
         self,
         reader: asyncio.StreamReader,
@@ -90,10 +94,15 @@ class Peer:
         transcript: list[Step] | None = None,
         *,
         speaks_json: bool = False,
+        token: str | None = None,
+        ssl: SSLContext | None = None,
     ) -> Self:
-        opening = asyncio.open_connection(host, port, limit=2**23)
+        opening = asyncio.open_connection(host, port, limit=2**23, ssl=ssl)
         streams = await patiently(opening, "a connection")
         peer = cls(*streams, name, [] if transcript is None else transcript, speaks_json)
+        peer.token, peer.ssl = token, ssl
+        if token is not None:
+            peer.writer.write(peer.line(command="auth", token=token))
         peer.writer.write(peer.line(command="subscribe", topic=peer.private))
         return peer
 
@@ -101,7 +110,13 @@ class Peer:
         """Another client of the same server."""
         host, port, *_ = self.writer.get_extra_info("peername")
         return await self.connect(
-            host, port, f"{self.name}'s neighbour", self.transcript, speaks_json=self.speaks_json
+            host,
+            port,
+            f"{self.name}'s neighbour",
+            self.transcript,
+            speaks_json=self.speaks_json,
+            token=self.token,
+            ssl=self.ssl,
         )
 
     def line(self, **fields: Any) -> bytes:
@@ -219,6 +234,9 @@ class Peer:
 
     async def end(self) -> list[Message]:
         """Close our half of the connection; gives what came until the server closed the other."""
+        if not self.writer.can_write_eof():
+            await self.write(b"\nquit\n")  # TLS has no halves
+            return await self.rest()
         self.note_leaving("closes its half")
         self.writer.write_eof()
         return await self.rest()

@@ -48,12 +48,11 @@ WRONG = list(wrong_servers())
 class Bench:
     """What the tests ask for, of one class of servers."""
 
-    def __init__(
-        self, server: type[serve.Handler], folder: Path, speaks_json: bool | None = None
-    ) -> None:
+    def __init__(self, server: Any, folder: Path, speaks_json: bool | None = None, **access: Any):
         self.server = server
-        beyond = issubclass(server, replies.Server)
-        self.speaks_json = beyond if speaks_json is None else speaks_json
+        if speaks_json is None:
+            speaks_json = issubclass(server, replies.Server)
+        self.access = {"speaks_json": speaks_json} | access
         self.settings = trial_settings(server, str(folder))
         self.running = AsyncExitStack()
 
@@ -67,7 +66,7 @@ class Bench:
         return self.there
 
     async def connect(self) -> Peer:
-        peer = await Peer.connect(*self.there, speaks_json=self.speaks_json)
+        peer = await Peer.connect(*self.there, **self.access)
         self.running.callback(peer.close)
         return peer
 
@@ -75,13 +74,14 @@ class Bench:
         await self.start()
         return await self.connect()
 
-    async def run(self, test: Callable[..., Awaitable[None]]) -> None:
+    async def run(self, test: Callable[..., Awaitable[None]], relay: Any = None) -> None:
+        """Run a claim; one that opens connections of its own may do so through a relay."""
         try:
-            tools = {
-                "connect": self.connect,
-                "restart": self.restart,
-                "address": await self.start(),
-            }
+            address = await self.start()
+            if relay:
+                through = await self.running.enter_async_context(relay(*address))
+                address = address[0], through.port
+            tools = {"connect": self.connect, "restart": self.restart, "address": address}
             await test(**{name: tools[name] for name in inspect.signature(test).parameters})
         finally:
             await self.running.aclose()

@@ -22,7 +22,7 @@ from test_simulation import state_of
 from stages import serve
 from stages.beyond import cluster, fast
 from stages.beyond.replica import Proposal, Replica
-from stages.beyond.shared_log import Record, SharedLog, memory_log
+from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
 
 numbers = itertools.count()
@@ -316,6 +316,16 @@ async def test_a_server_that_sleeps_while_the_log_is_shortened_loads_the_snapsho
     alice = await servers.connect(second)
     assert msgs(await alice.subscribe("foo"))[:2] == ["a", "b"]
     await same_state(first, second)
+
+
+async def test_a_snapshot_that_comes_late_replaces_no_newer_one() -> None:
+    log = MemoryLog()
+    for number in range(10):
+        await log.append(b"%d" % number)
+    for number in (4, 8, 6):
+        await log.save(number, b"after %d" % number)
+    assert await log.load() == b"after 8"
+    assert (log.dropped, [record.number for record in log.records]) == (4, [5, 6, 7, 8, 9, 10])
 
 
 async def test_a_server_whose_log_has_lost_records_ends(servers: Cluster) -> None:

@@ -69,6 +69,7 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_
     kept = {
         "beyond.durable": ["--data", str(tmp_path / "messages.db")],
         "beyond.cluster": ["--engine", "memory"],
+        "beyond.secure": ["--users", ""],
     }.get(name, [])
     with started(f"stages.{name}", "0", *kept) as (process, port):
         assert talk(port, f"{command}\nhello \x1b[31m\nquit\n").count("\n") == (

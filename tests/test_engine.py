@@ -125,6 +125,10 @@ async def test_records_come_in_order_and_a_snapshot_replaces_those_before_the_la
     await log.save(8, snapshot)
     assert await log.load() == snapshot
     assert [record.number for record in await first(1, log, 0)] == [5]
+    await log.save(6, b"too late")
+    assert await log.load() == snapshot
+    assert [record.number for record in await first(1, log, 0)] == [7]
+    assert await log.snapshots() == [f"{number:020}" for number in (6, 8)]
     assert [record.number for record in await first(2, log, 8)] == [9, 10]
 
 

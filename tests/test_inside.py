@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES, basic, disconnects, wire
+from stages.beyond import secure
 
 ROOT = Path(__file__).parent.parent
 ARTICLE = [name for name in STAGES if "." not in name]
@@ -89,9 +90,10 @@ def test_each_stage_keeps_the_promise_of_the_table_of_contents() -> None:
 
 def test_the_stages_of_the_article_and_those_beyond_are_two_chains() -> None:
     servers = [importlib.import_module(f"stages.{name}").Server for name in STAGES]
-    article, beyond = servers[: len(ARTICLE)], servers[len(ARTICLE) :]
+    article, beyond = servers[: len(ARTICLE)], servers[len(ARTICLE) : -1]
     for chain in (article, beyond):
         assert [server.__base__ for server in chain] == [object, *chain[:-1]]
+    assert servers[-1].__mro__[1:] == (secure.Door, object)  # it stands in front
 
 
 def test_the_stages_of_the_article_import_nothing_but_python_itself() -> None:

@@ -22,6 +22,7 @@ NOT_JSON = "Could not parse json"  # also for a line that is too long: only its 
 MALFORMED = "Malformed json message"
 FULL = "Full"
 NOTHING_TO_ACKNOWLEDGE = "Nothing to acknowledge"
+NOT_ALLOWED = "Not allowed"
 # A server that ends a connection says why, too: see `stages.connection`.
 
 TopicName = Annotated[str, Meta(max_length=255)]

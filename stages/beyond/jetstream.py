@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nats.aio.client import Client
 from nats.errors import Error
@@ -24,7 +24,6 @@ from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DeliverPolicy,
-    ObjectMeta,
     ObjectStoreConfig,
     StreamConfig,
 )
@@ -151,19 +150,26 @@ class JetStream:
     async def save(self, number: int, snapshot: bytes) -> None:
         with suppress(Error, TimeoutError):  # the next one will do
             async with asyncio.timeout(TRANSFER):
-                before = await if_found(self.store.get_info("snapshot"))
-                meta = ObjectMeta(description=str(number))
-                await self.store.put("snapshot", snapshot, meta=meta)
-                if before:
-                    await self.streams.purge_stream(self.name, seq=int(before.description or 0) + 1)
+                # Each has a name of its own, so that one that comes late replaces no newer one.
+                await self.store.put(f"{number:020}", snapshot)
+                names = await self.snapshots()
+                for old in names[:-2]:
+                    await self.store.delete(old)
+                if len(names) > 1:
+                    await self.streams.purge_stream(self.name, seq=int(names[-2]) + 1)
+
+    async def snapshots(self) -> list[str]:
+        """The names of the snapshots, oldest first."""
+        found = await if_found(self.store.list()) or []
+        return sorted(str(each.name) for each in found if not each.deleted)
 
     async def load(self) -> bytes | None:
-        found = await self.patiently(self.get_snapshot)
-        return found.data if found else None
+        return await self.patiently(self.get_newest)
 
-    async def get_snapshot(self) -> Any:
+    async def get_newest(self) -> bytes | None:
         async with asyncio.timeout(TRANSFER):
-            return await if_found(self.store.get("snapshot"))
+            names = await self.snapshots()
+            return (await self.store.get(names[-1])).data if names else None
 
     async def close(self) -> None:
         await self.engine.close()

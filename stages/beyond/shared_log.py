@@ -36,7 +36,8 @@ class SharedLog(Protocol):
 
     async def save(self, number: int, snapshot: bytes) -> None:
         """Keep a snapshot of a server after record `number`, and drop the records that the snapshot
-        before this one has replaced: somebody may just be reading the others."""
+        before this one has replaced: somebody may just be reading the others. One that comes late,
+        when there is a newer one, changes nothing."""
 
     async def load(self) -> bytes | None:
         """The last snapshot, if there is one."""
@@ -87,6 +88,8 @@ class MemoryLog:
 
     async def save(self, number: int, snapshot: bytes) -> None:
         with self.lock:
+            if self.snapshot and number <= self.snapshot[0]:
+                return
             if self.snapshot:
                 del self.records[: self.snapshot[0] - self.dropped]
                 self.dropped = self.snapshot[0]

@@ -23,7 +23,8 @@ import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Literal, Self
+from ssl import SSLContext
+from typing import Any, Literal, Self
 
 from stages import wire
 from stages.client import conversation
@@ -69,6 +70,8 @@ class Client(Verbs):
         *,
         speak: Wire | None = None,
         timeout: float = 10,
+        token: str | None = None,
+        ssl: SSLContext | None = None,
     ) -> Self:
         """Connect to a server that speaks JSON (from `replies` on) or literals; by default, find
         out which.
@@ -77,20 +80,35 @@ class Client(Verbs):
         that can be reached is taken. To find out the wire, it sends nonsense, which the server
         answers, and logs. Raises OSError if no server listens there, if it accepts no commands, or
         (TimeoutError) if it says nothing for `timeout` seconds.
+
+        Since `secure`: with a `token` it says first who it is, and raises `wire.Error` if that is
+        not known there; `ssl` encrypts the connection, and has the authorities that may vouch for
+        the server (as `ssl.create_default_context(cafile="ca.pem")` makes it).
         """
         *others, last = addresses(where, host)
+        how: dict[str, Any] = {"speak": speak, "timeout": timeout, "token": token, "ssl": ssl}
         for address in others:
             with suppress(OSError):
-                return await cls.connect_to(address, speak, timeout)
-        return await cls.connect_to(last, speak, timeout)
+                return await cls.connect_to(address, **how)
+        return await cls.connect_to(last, **how)
 
     @classmethod
-    async def connect_to(cls, address: Address, speak: Wire | None, timeout: float) -> Self:
+    async def connect_to(
+        cls,
+        address: Address,
+        *,
+        speak: Wire | None,
+        timeout: float,
+        token: str | None,
+        ssl: SSLContext | None,
+    ) -> Self:
         async with asyncio.timeout(timeout):
-            streams = await asyncio.open_connection(*address, limit=MAX_LINE)
-            client = cls(*streams, speaks_json=speak == "json")
+            streams = await asyncio.open_connection(*address, limit=MAX_LINE, ssl=ssl)
+            client = cls(*streams, speaks_json=speak == "json" or token is not None)
             try:
-                if speak is None:
+                if token is not None:
+                    await client.ask({"command": "auth", "token": token})
+                elif speak is None:
                     await client.find_out_wire()
             except BaseException:
                 client.writer.transport.abort()

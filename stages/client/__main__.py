@@ -14,6 +14,9 @@ import os
 import sys
 import threading
 from collections.abc import AsyncGenerator
+from getpass import getpass
+from ssl import create_default_context
+from typing import Any
 
 from stages import wire
 from stages.client import Client
@@ -26,6 +29,16 @@ SHORT_FORMS = (
     "subscribe TOPIC [LAST_SEEN] | unsubscribe TOPIC | send TOPIC TEXT | one TOPIC TEXT | "
     "work TOPIC [PREFETCH] | ack TOPIC INDEX | quit, or a command as the server's wire spells it"
 )
+
+
+Access = dict[str, Any]
+"""The token and the encryption, for `Client.connect`."""
+
+
+def access(ca: str | None, login: bool) -> Access:
+    """A token is no argument of a command, since everybody on this machine can read those."""
+    token = os.environ.get("STAGES_TOKEN") or (getpass("token: ") if login else None)
+    return {"token": token, "ssl": create_default_context(cafile=ca) if ca else None}
 
 
 def expand_shorthand(line: str) -> wire.Command | None:
@@ -61,9 +74,9 @@ def int_or_text(text: str) -> int | str:
     return int(text) if text.removeprefix("-").isdecimal() else text
 
 
-async def subscribe(where: str, host: str, topic: str, last_seen: int) -> None:
+async def subscribe(where: str, host: str, access: Access, topic: str, last_seen: int) -> None:
     """Print the messages of a topic as they come, also after a restart of the server."""
-    async for message in follow(where, topic, host=host, last_seen=last_seen):
+    async for message in follow(where, topic, host=host, last_seen=last_seen, **access):
         print(message, flush=True)
 
 
@@ -86,9 +99,11 @@ async def typed_lines() -> AsyncGenerator[str, None]:
         yield line.decode().rstrip("\r\n")
 
 
-async def send(where: str, host: str, topic: str, text: str | None, delivery: str) -> None:
+async def send(
+    where: str, host: str, access: Access, topic: str, text: str | None, delivery: str
+) -> None:
     """Send one message, or each line of standard input; end when the server has taken them all."""
-    async with await Client.connect(where, host) as client:
+    async with await Client.connect(where, host, **access) as client:
         if text is not None:
             await client.send(topic, text, delivery=delivery)
         else:
@@ -99,9 +114,9 @@ async def send(where: str, host: str, topic: str, text: str | None, delivery: st
             await client.receive()  # it has subscribed to nothing: only an error could come
 
 
-async def prompt(where: str, host: str) -> None:
+async def prompt(where: str, host: str, access: Access) -> None:
     """Send what is typed, and print what comes."""
-    async with await Client.connect(where, host) as client:
+    async with await Client.connect(where, host, **access) as client:
         if sys.stdin.isatty():
             print(SHORT_FORMS, flush=True)
         sending = asyncio.create_task(send_typed(client))
@@ -136,6 +151,10 @@ def parser() -> Parser:
     )
     parser.add_argument("where", metavar="PORT", help="or, for one of several, host:port,host:port")
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
+    parser.add_argument("--ca", metavar="FILE", help="encrypt, and trust whom this authority does")
+    parser.add_argument(
+        "--login", action="store_true", help="ask for a token, unless STAGES_TOKEN has it"
+    )
     actions = parser.add_subparsers(prog="stages.client")
     parser.set_defaults(action=prompt)
     subscribing = actions.add_parser("subscribe", help="print the messages of a topic as they come")
@@ -164,9 +183,10 @@ def main() -> None:
         known = addresses(chosen["where"], chosen["host"])
     except ValueError as problem:
         arguments.error(str(problem))
+    ca, login = chosen.pop("ca"), chosen.pop("login")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        asyncio.run(action(**chosen))
+        asyncio.run(action(access=access(ca, login), **chosen))
         sys.stdout.flush()
     except BrokenPipeError:  # `| head -1` has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from stages import wire
-from stages.connection import CLOSE_REASONS
+from stages.connection import CLOSE_REASONS, NOT_KNOWN
 
 MAX_LINE = 64 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was
@@ -109,4 +109,6 @@ def rejection(line: Line) -> Exception:
     """What a server says of a command that it refuses, or before it ends the connection."""
     reason = line.get("error") or line.get("reason", line)
     text = f"the server says: {reason}" + (f" ({line['detail']})" if "detail" in line else "")
-    return ConnectionAbortedError(text) if reason in CLOSE_REASONS else wire.Error(text)
+    # To try again helps in all cases but one.
+    is_lost = reason in CLOSE_REASONS and reason != NOT_KNOWN
+    return ConnectionAbortedError(text) if is_lost else wire.Error(text)

@@ -8,6 +8,7 @@ Article: Last seen semantics; Handling client disconnects.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
+from ssl import SSLContext
 
 from stages import wire
 from stages.client import Client
@@ -31,6 +32,8 @@ async def follow(
     attempts: int | None = None,
     longest_delay: float = 5.0,
     report: Report = to_stderr,
+    token: str | None = None,
+    ssl: SSLContext | None = None,
 ) -> AsyncGenerator[Line, None]:
     """Yield the messages of a topic in order, each exactly once, skipping none that is still
     cached, across reconnects.
@@ -42,10 +45,11 @@ async def follow(
     that has started over, whose indexes begin at 0 again: then all its messages are new. It is
     recognised by its messages: a server with identical messages at the same indexes is assumed to
     be the same one. Raises ConnectionError after the last attempt, and `wire.Error` if the server
-    rejects the subscription or does not number its messages (stage `last_seen` does).
+    rejects the subscription or does not number its messages (stage `last_seen` does). `token` and
+    `ssl` are those of `Client.connect`.
     """
     history = History(last_seen)
-    retries = Retries(addresses(where, host), attempts, longest_delay, report)
+    retries = Retries(addresses(where, host), attempts, longest_delay, report, token, ssl)
     while True:
         try:
             async with await retries.connect() as client:

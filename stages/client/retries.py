@@ -12,6 +12,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncGenerator, Callable
+from ssl import SSLContext
 from typing import Literal
 
 from stages.client import Client
@@ -39,7 +40,11 @@ class Retries:
         attempts: int | None,
         longest_delay: float,
         report: Report,
+        token: str | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
+        self.token = token
+        self.ssl = ssl
         self.where = where
         self.attempts = attempts
         self.longest_delay = longest_delay
@@ -49,7 +54,9 @@ class Retries:
 
     async def connect(self, speak: Literal["json"] | None = None) -> Client:
         host, port = self.where[self.place]
-        return await Client.connect(port, host, speak=speak, timeout=SILENCE)
+        return await Client.connect(
+            port, host, speak=speak, timeout=SILENCE, token=self.token, ssl=self.ssl
+        )
 
     async def wait(self, problem: Exception) -> None:
         """Say what has happened, and wait until it is time for the next attempt. Raises

@@ -7,6 +7,7 @@ Source: the workers of RabbitMQ's tutorial, with the reconnecting that it leaves
 """
 
 from collections.abc import AsyncGenerator
+from ssl import SSLContext
 
 from stages import wire
 from stages.client import Client
@@ -24,6 +25,8 @@ async def work(
     attempts: int | None = None,
     longest_delay: float = 5.0,
     report: Report = to_stderr,
+    token: str | None = None,
+    ssl: SSLContext | None = None,
 ) -> AsyncGenerator[Line, None]:
     """Yield the messages of a topic, since stage `acks`, and acknowledge each when the body of the
     loop has ended.
@@ -33,9 +36,10 @@ async def work(
     connects anew, as `follow` does; what it had in hand may then come again: a job is done at least
     once. `prefetch` is how many messages it may have at a time. `report` is called with each loss,
     and with a job that another worker has done as well. Raises ConnectionError after the last of
-    the `attempts` in a row, and `wire.Error` if the server refuses the subscription.
+    the `attempts` in a row, and `wire.Error` if the server refuses the subscription. `token` and
+    `ssl` are those of `Client.connect`.
     """
-    retries = Retries(addresses(where, host), attempts, longest_delay, report)
+    retries = Retries(addresses(where, host), attempts, longest_delay, report, token, ssl)
     while True:
         try:
             async with await retries.connect(speak="json") as client:

@@ -16,7 +16,9 @@ from typing import Any
 from tqdm import tqdm
 
 from stages import basic, caching, delivery, disconnects, last_seen, settings
-from stages.beyond import acks, cluster, durable, fast, replies, slow_consumers
+from stages.beyond import acks, cluster, durable, fast, replies, secure, slow_consumers
+from stages.beyond.secure import Door
+from stages.beyond.users import User, hash_of
 from stages.lab.experiments import crash
 from stages.lab.pictures.compare import Story, compare
 from stages.lab.workbench.lab import Lab
@@ -84,7 +86,8 @@ async def news(lab: Lab) -> None:
 
 def as_worker(lab: Lab) -> dict[str, Any]:
     """How to subscribe for work, where the server knows how."""
-    return {"ack": True, "prefetch": 1} if isinstance(lab.server, acks.Server) else {}
+    queue = getattr(lab.server, "behind", lab.server)  # there may be a door in front of it
+    return {"ack": True, "prefetch": 1} if isinstance(queue, acks.Server) else {}
 
 
 async def workers(lab: Lab) -> None:
@@ -124,6 +127,26 @@ async def fire(lab: Lab) -> None:
     await bob.subscribe("jobs", **as_worker(lab))
 
 
+def token_of(lab: Lab, name: str) -> str | None:
+    """Who may do what, where there is a door; and what a client has to say there."""
+    if not isinstance(lab.server, Door):
+        return None
+    if lab.server.known is None:
+        lab.server.known = {
+            "alice": User(hash_of("token of alice"), send=("mail/*",), subscribe=("mail/alice",)),
+            "mallory": User(hash_of("token of mallory"), subscribe=("news",)),
+        }
+    return f"token of {name}"
+
+
+async def mail(lab: Lab) -> None:
+    """Mallory would like to read Alice's mail."""
+    alice, mallory = [await lab.connect(name, token_of(lab, name)) for name in ("alice", "mallory")]
+    await mallory.subscribe("mail/alice")
+    await alice.subscribe("mail/alice")
+    await alice.send("mail/alice", "my PIN is 1234")
+
+
 STORIES: list[tuple[Story, type[Any], type[Any]]] = [
     (orders, basic.Server, delivery.Server),
     (score, delivery.Server, caching.Server),
@@ -135,6 +158,7 @@ STORIES: list[tuple[Story, type[Any], type[Any]]] = [
     (restart, acks.Server, durable.Server),
     (news, durable.Server, fast.Server),
     (fire, fast.Server, cluster.Server),
+    (mail, fast.Server, secure.Server),
 ]
 """Of each step the story, and the two stages."""
 

@@ -51,6 +51,10 @@ TROUBLES: dict[str, tuple[Story, Callable[[Lab], bool]]] = {
         stories.fire,
         lambda lab: heard(lab, "bob") == ["wash the car"],
     ),
+    "no stranger reads the mail": (
+        stories.mail,
+        lambda lab: heard(lab, "mallory") == [] and heard(lab, "alice") != [],
+    ),
 }
 """Of each trouble the story, and whether it ended well."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from stages import serve
 from stages.beyond import acks, broker, cluster, fast, replies, slow_consumers
 from stages.beyond.replica import Replica
+from stages.beyond.users import User
 from stages.lab.judging.claims import Claim, verdict
 from stages.lab.judging.exercises import EXERCISES
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
@@ -66,7 +67,7 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
         raise CannotJudge(
             f"check expects a class: write check({type(server).__name__}, …), not check({type(server).__name__}(), …)."
         )
-    is_part = issubclass(server, broker.Broker | Replica)
+    is_part = issubclass(server, broker.Broker | Replica | User)
     method = inspect.unwrap(getattr(server, "handle_client", lambda: None))
     if not is_part and not inspect.iscoroutinefunction(method):
         raise CannotJudge(
@@ -77,9 +78,9 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
             f"{server.__name__}.{name} is a coroutine, and nobody would await it: write `def`, not `async def`."
         )
     beyond = exercise is not None and EXERCISES[exercise].stage.startswith("beyond.")
-    if issubclass(server, Replica) and until:
+    if issubclass(server, Replica | User) and until:
         raise CannotJudge(
-            "A replica is no server: it is checked by its exercises, without `until`."
+            f"{server.__name__} is no server: expected an exercise alone, without `until`."
         )
     if beyond and not is_part and not issubclass(server, replies.Server):
         raise CannotJudge(
@@ -104,8 +105,8 @@ def coroutines(server: type[Any]) -> list[str]:
 
 def with_broker(mine: type[Any], exercise: str | None) -> type[Any]:
     """The class itself, if it is a server; a server around it, if it is a broker; if it is a
-    replica, a sound server that only carries it: it may be too wrong to serve with."""
-    if issubclass(mine, Replica):
+    smaller part, a sound server that only carries it: it may be too wrong to serve with."""
+    if issubclass(mine, Replica | User):
         return type("Server", (cluster.Server,), {"candidate": mine})
     if not issubclass(mine, broker.Broker):
         return mine

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
 
 from stages import serve, wire
-from stages.client.conversation import MAX_LINE, Line, Verbs, decode, kind_of
+from stages.client.conversation import MAX_LINE, Line, Verbs, decode, encode, kind_of
 from stages.connection import Connection
 from stages.lab.pictures.diagram import Diagram
 from stages.lab.pictures.film import Film
@@ -109,6 +109,8 @@ class Lab:
     ) -> None:
         if isinstance(server, type) or not hasattr(server, "handle_client"):
             raise TypeError(f"expected a server, such as Server(), not {server!r}")
+        if getattr(server, "tls", None):
+            raise TypeError("the lab reads along: expected a server without a certificate")
         self.server = server
         self.run = run
         self.clients: dict[str, NamedClient] = {}
@@ -145,8 +147,9 @@ class Lab:
         if isinstance(self.server, AbstractAsyncContextManager):
             await self.server.__aexit__(*failure)
 
-    async def connect(self, name: str) -> "NamedClient":
-        """Connect a client. Raises ValueError if there is one of that name, or if it has none."""
+    async def connect(self, name: str, token: str | None = None) -> "NamedClient":
+        """Connect a client, which says first who it is if it has a token. Raises ValueError if there
+        is one of that name, or if it has none."""
         if not name.strip() or not name.isprintable():
             raise ValueError(f"{name!r} is no name: expected one that can be read, such as alice")
         if name in self.clients:
@@ -160,6 +163,10 @@ class Lab:
             async with self.step(step):
                 client.reader, client.writer = await self.background.connect(MAX_LINE)
                 self.clients[name] = client
+                if token is not None:  # the record is no place for it
+                    client.writer.write(
+                        encode({"command": "auth", "token": token}, speaks_json=True)
+                    )
                 ping = await client.settle()
                 client.tap = self.tap_that_was_sent(ping)
                 client.tap.name = name

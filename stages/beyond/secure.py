@@ -1,0 +1,284 @@
+"""Nobody is in who should not be, and nobody listens in.
+
+    mallory > {"command": "subscribe", "topic": "salaries"}
+    mallory < {"success": false, "reason": "Not known"}      after a second, and is disconnected
+    alice   > {"command": "auth", "token": "dLM6…"}
+    alice   < {"success": true}
+    alice   > {"command": "subscribe", "topic": "salaries"}
+    alice   < {"success": false, "reason": "Not allowed"}
+    alice   > {"command": "send", "topic": "news/sport", "msg": "2:1", "delivery": "all"}
+    alice   < {"success": true}
+
+A door in front of a stage: who comes in, and what may be said, is decided before the queue hears of
+it. The rules of the queue know nothing of users.
+
+Source: what Redis (ACL, protected mode), NATS (permissions) and Mosquitto agree on: nothing is
+allowed unless a rule allows it, the first message says who you are, secrets are stored as hashes,
+the transport is TLS, and without all that a server listens on its own machine only.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import ssl
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from stages import serve, settings
+from stages.beyond import acks, cluster, fast, users
+from stages.beyond.commands import NOT_ALLOWED, UNDECODABLE, Answer, Command, Id, Rejected, encode
+from stages.beyond.guard import Guard, behind_a_guard
+from stages.beyond.users import User, Users
+from stages.connection import NOT_KNOWN, Connection
+
+log = logging.getLogger("stages")
+
+
+class Auth(Struct, forbid_unknown_fields=True):
+    """What a client must say first."""
+
+    command: Literal["auth"]  # and not a tag: a single type's may be missing
+    token: str
+    id: Id = UNSET
+
+
+class Known(Struct, frozen=True):
+    """Who a client is, and what that allows."""
+
+    name: str
+    user: User
+
+    def judge(self, command: Command) -> Rejected | None:
+        if self.user.may(command):
+            return None
+        verb = str(command.__struct_config__.tag)
+        log.warning("Not allowed: %r to %s %r", self.name, verb, command.topic)
+        return Rejected(NOT_ALLOWED, f"{self.name} may not {verb} here", command.id)
+
+
+@dataclasses.dataclass(eq=False)
+class Door:
+    """A door in front of a stage. Users are those of a TOML file; without one, nobody is asked, and
+    it listens on this machine only."""
+
+    users: str = settings.setting("users.toml", "the file of users", trial="")
+    certificate: str = settings.setting("", "the certificate for TLS, a PEM file with its chain")
+    key: str = settings.setting("", "its private key, unless that is in the same file")
+    client_ca: str = settings.setting(
+        "", "the authority for certificates of clients, whose names are then the users"
+    )
+    login_time: float = settings.setting(
+        5.0, "seconds that a client has to say who it is", more_than=0
+    )
+    penalty: float = settings.setting(
+        1.0, "seconds until a client that is not known is told so", at_least=0
+    )
+    at_the_door: int = settings.setting(
+        10, "clients of one address that have not said yet who they are", at_least=1
+    )
+
+    stage: ClassVar[type[acks.Server]]
+
+    def __post_init__(self) -> None:
+        settings.check(self)
+        self.known: Users | None = users.load(self.users) if self.users else None
+        self.tls = tls(self.certificate, self.key, self.client_ca)
+        self.inside: dict[Connection, Known] = {}
+        self.waiting: dict[str, list[Connection]] = defaultdict(list)
+        kind = self.stage.broker_class
+        behind = type("Server", (self.stage,), {"broker_class": behind_a_guard(kind)})
+        own = {field.name for field in settings.settings_of(Door)}
+        self.behind: acks.Server = behind(
+            **{
+                field.name: getattr(self, field.name)
+                for field in settings.settings_of(type(self))
+                if field.name not in own
+            }
+        )
+
+    async def __aenter__(self) -> None:
+        await self.behind.__aenter__()
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.behind.__aexit__(*failure)
+
+    def allow_exposure(self) -> None:
+        """Raise ValueError unless others than this machine may be let near."""
+        if not self.tls or self.known is None:
+            raise ValueError(
+                "without `certificate` and `users` others could read along, or come in: "
+                "expected a loopback address"
+            )
+
+    # Coming in
+
+    async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+        def allow(command: Command) -> None:
+            """Nobody is asked, so everything is allowed."""
+
+        judge: Any = allow
+        if self.known is not None:
+            known = await self.welcome(reader, connection)
+            if known is None:
+                return
+            self.inside[connection] = known
+            judge = known.judge
+        guard: Any = Guard(reader, self.stage.broker_class.commands, judge)
+        try:
+            await self.behind.handle_client(guard, connection)
+        finally:
+            self.inside.pop(connection, None)
+
+    async def welcome(self, reader: asyncio.StreamReader, connection: Connection) -> Known | None:
+        """Find out who a client is; one that is not known is told so, a little later, since
+        guessing must take long. Nobody who is known waits for that."""
+        address = connection.peer
+        with self.at_door(address, connection), suppress(EOFError, OSError):
+            if self.client_ca:
+                auth, name = None, connection.certified_name
+            else:
+                auth = await self.first_line(reader)
+                name = users.whose(auth.token, self.known or {}) if auth else None
+            user = (self.known or {}).get(name or "")
+            answer: Answer = {} if auth is None or auth.id is UNSET else {"id": auth.id}
+            if name is not None and user is not None:
+                if auth:
+                    connection.write(encode({"success": True} | answer))
+                return Known(name, user)
+            log.warning("Not known: a client from %s", address)
+            await asyncio.sleep(self.penalty)
+            connection.write(encode({"success": False, "reason": NOT_KNOWN} | answer))
+        return None
+
+    @contextmanager
+    def at_door(self, address: str, connection: Connection) -> Iterator[None]:
+        """Meanwhile, count a client among those of its address that are not known yet. If they are
+        too many, whoever waits longest must go."""
+        there = self.waiting[address]
+        there.append(connection)
+        if len(there) > self.at_the_door:
+            there.pop(0).abort()
+        try:
+            yield
+        finally:
+            if connection in there:
+                there.remove(connection)
+            if not there:
+                self.waiting.pop(address, None)
+
+    async def first_line(self, reader: asyncio.StreamReader) -> Auth | None:
+        """The first line, if it says who a client is. It is not logged. Raises EOFError if there is
+        none."""
+        with suppress(TimeoutError, asyncio.LimitOverrunError, *UNDECODABLE):
+            async with asyncio.timeout(self.login_time):
+                return msgspec.json.decode(await reader.readuntil(b"\n"), type=Auth)
+        return None
+
+    def reload(self) -> None:
+        """Read the users anew, and send those away that are gone or have other rights."""
+        if self.known is None:
+            return
+        try:
+            found = users.load(self.users)
+        except ValueError as problem:
+            return log.error("%s: those of before stay", problem)
+        self.known = found
+        for connection, known in self.inside.items():
+            if found.get(known.name) != known.user:
+                log.warning("Has other rights, and must come in again: %r", known.name)
+                connection.abort()
+
+    # What the lab shows
+
+    @property
+    def broker(self) -> acks.Broker:
+        return self.behind.broker
+
+    @property
+    def connections(self) -> dict[int, Connection]:
+        return self.behind.connections
+
+
+def tls(certificate: str, key: str, client_ca: str) -> ssl.SSLContext | None:
+    """How connections are encrypted, if they are. Raises ValueError, in one line, if a file cannot
+    be used."""
+    if not certificate:
+        if key or client_ca:
+            raise ValueError("`key` and `client_ca` need a `certificate`: expected one")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key or None, password=no_password)
+        if client_ca:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as problem:
+        files = ", ".join(filter(None, (certificate, key, client_ca)))
+        raise ValueError(f"cannot use {files} for TLS: {problem}") from None
+    return context
+
+
+def no_password() -> str:
+    raise ValueError("the key has a password: expected one without")
+
+
+def in_front_of(stage: type[acks.Server]) -> type[Door]:
+    """The class of doors in front of a stage: it has the settings of both."""
+    fields: list[Any] = [
+        (field.name, field.type, settings.copy_of(field)) for field in settings.settings_of(stage)
+    ]
+    about = {
+        "__module__": __name__,
+        "stage": stage,
+        "__doc__": f"{Door.__doc__} (Behind it is `{stage.__module__}`.)",
+    }
+    return dataclasses.make_dataclass("Server", fields, bases=(Door,), namespace=about, eq=False)
+
+
+Server = in_front_of(cluster.Server)
+
+
+# The command line
+
+STAGES = ("durable", "fast", "cluster")
+
+
+def new_user(arguments: list[str]) -> None:
+    """Print the token of a new user on stderr, once, and the lines for the file of users."""
+    parser = settings.Parser(prog="stages.beyond.secure new-user", description=new_user.__doc__)
+    parser.add_argument("name")
+    for right in ("send", "subscribe"):
+        parser.add_argument(
+            f"--{right}", nargs="+", default=[], metavar="TOPIC", help="`news/*`: all that begin so"
+        )
+    chosen = parser.parse_args(arguments)
+    if not chosen.name.strip() or not chosen.name.isprintable():
+        parser.error(f"{chosen.name!r} is no name: expected one that can be read, such as alice")
+    token = users.new_token()
+    print(users.entry(chosen.name, token, chosen.send, chosen.subscribe), flush=True)
+    print(f"the token of {chosen.name}, which nobody can tell again: {token}", file=sys.stderr)
+
+
+def main() -> None:
+    """`new-user NAME …`, or the command line of a stage, with `--stage` for the one behind the
+    door."""
+    if sys.argv[1:2] == ["new-user"]:
+        return new_user(sys.argv[2:])
+    parser = settings.Parser(prog="stages.beyond.secure", add_help=False)
+    parser.add_argument("--stage", choices=STAGES, default="fast")
+    chosen, rest = parser.parse_known_args()
+    sys.argv[1:] = rest
+    stage = import_module(f"stages.beyond.{chosen.stage}").Server
+    serve.main(in_front_of(stage), fast.new_event_loop)
+
+
+if __name__ == "__main__":
+    main()
