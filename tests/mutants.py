@@ -47,13 +47,19 @@ JUDGES = {
     "beyond/broker": [*SHARED, "broker", "simulation"],
     "beyond/replies": [*SHARED[:8], "broker", "hostile", "command_line"],
     "beyond/outbox": ["outbox", *SHARED[:8], "fast"],
-    "beyond/slow_consumers": ["slow_consumers", *SHARED[:8]],
+    "beyond/slow_consumers": ["slow_consumers", *SHARED[:8], "command_line"],
     "beyond/in_flight": ["acks", "broker", "durable", "simulation"],
     "beyond/acks": ["acks", *SHARED, "broker", "simulation", "model"],
     "beyond/log": ["log", "durable", "simulation"],
     "beyond/durable": [*SHARED, "simulation", "command_line"],
     "beyond/whole_lines": ["fast", *SHARED[:8], "command_line"],
     "beyond/fast": ["fast", *SHARED, "simulation", "command_line"],
+    "beyond/replica": ["cluster", "exercises", "simulated_cluster"],
+    "beyond/shared_log": ["cluster", "simulated_cluster"],
+    "beyond/cluster": ["cluster", *SHARED, "simulated_cluster", "command_line"],
+    "beyond/users": ["secure", "exercises"],
+    "beyond/guard": ["secure", *SHARED[:8], "command_line"],
+    "beyond/secure": ["secure", "command_line"],
 }
 """The tests that judge a file, by its name in `stages`."""
 
@@ -187,6 +193,7 @@ class Chosen:
         """A claim is tried on the file's own stage, on `acks`, and on the last that has the file."""
         late = self.stage in ("fast", "whole_lines")
         last = "disconnects" if self.stage in FIVE else "fast" if late else "durable"
+        last = "secure" if self.stage in ("guard", "users") else last
         early = "basic" if self.stage in FIVE else "replies"
         return stage_of(item) in (None, self.stage, early, "acks", last)
 

@@ -452,3 +452,33 @@ def test_replays_share_one_copy_of_what_is_cached_wherever_they_begin() -> None:
     assert [message.index for message in first] == [1, 2, 3, 4]
     assert ([message.index for message in second], len(second), second[0].index) == ([4], 1, 4)
     assert first.messages is second.messages
+
+
+def test_a_restored_broker_knows_what_its_cache_has_lost() -> None:
+    bench = Bench(cache_length=2)
+    for text in "abcde":
+        bench.say(BOSS, "send", topic="news", msg=text, delivery="all")
+    copy = restored(bench.broker.snapshot())
+    (_, answer), *replay = copy.say(ALICE, "subscribe", topic="news", last_seen=0)
+    assert answer == {"success": True, "missed": 2}
+    assert [message.msg for _, message in replay] == ["d", "e"]
+
+
+def test_a_full_cache_that_went_on_is_not_replayed_as_it_was() -> None:
+    bench = Bench(cache_length=2)
+    for text in "abc":
+        bench.say(BOSS, "send", topic="news", msg=text, delivery="all")
+        _, *replay = bench.say(ALICE, "subscribe", topic="news")
+    assert [message.msg for _, message in replay] == ["b", "c"]
+
+
+def test_the_first_brokers_snapshot_has_its_subscribers() -> None:
+    first: broker.Broker[Any] = broker.Broker()
+    copy: broker.Broker[Any] = broker.Broker()
+    subscribe = b'{"command": "subscribe", "topic": "news"}'
+    first.carry_out(Batch(0.0, [(ALICE, subscribe), (BOB, subscribe)]))
+    for piece in first.snapshot():
+        copy.restore(piece)
+    copy.carry_out(Batch(0.0, [(ALICE, None)]))
+    assert copy.topics["news"].subscribers.clients == [BOB]
+    assert copy.topics_of == {BOB: {"news": None}}

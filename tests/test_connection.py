@@ -118,3 +118,8 @@ async def test_each_line_is_logged_readably(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, "stages"):
         await read_all(b"\n\n", 9)
     assert caplog.messages == []
+
+
+async def test_a_text_is_refused_where_it_is_written(connection: Connection) -> None:
+    with pytest.raises(TypeError, match="write expects bytes, not a str"):
+        connection.write("text")  # type: ignore[arg-type]

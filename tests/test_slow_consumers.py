@@ -219,3 +219,31 @@ def test_a_long_replay_goes_out_as_there_is_room() -> None:
 def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -> None:
     with pytest.raises(ValueError, match=f"{setting} must be {problem}: got 0"):
         slow_consumers.Server(**{setting: 0})
+
+
+def test_a_client_that_was_given_up_has_nothing_more_done() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server()
+        client = Simulated(server)
+        await client.say("subscribe")
+        await asyncio.sleep(SECOND)
+        server.outboxes[1].dismiss({"success": False, "reason": "Too slow"}, 1000 * SECOND)
+        await client.say("send", "other", msg="x", delivery="all")
+        await asyncio.sleep(SECOND)
+        assert "other" not in server.broker.topics
+
+    run(story())
+
+
+def test_nothing_is_kept_of_a_client_that_is_gone() -> None:
+    async def story() -> None:
+        server = slow_consumers.Server()
+        for _ in range(3):
+            client = Simulated(server)
+            await client.say("subscribe")
+            await asyncio.sleep(SECOND)
+            client.link.end()
+            await asyncio.sleep(SECOND)
+        assert (server.outboxes, server.connections, server.broker.topics_of) == ({}, {}, {})
+
+    run(story())
