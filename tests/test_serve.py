@@ -8,6 +8,7 @@ import pytest
 
 from stages import basic, caching, delivery, serve
 from stages.beyond import acks, durable
+from stages.lab.experiments import small
 from stages.settings import trial_settings
 
 
@@ -96,6 +97,7 @@ def test_a_trial_has_the_same_lots_each_time_a_file_of_its_own_and_a_short_cache
     assert trial_settings(Mine, "/tmp") == {}
     assert trial_settings(Passing, "/tmp") == {"seed": 42}
     assert trial_settings(acks.Server, "/tmp") == {"seed": 42}
+    assert trial_settings(small.Journal, "/tmp")["data"] == "/tmp/messages.db"  # a learner's own
     chosen = trial_settings(durable.Server, "/tmp")
     assert chosen == {"seed": 42, "data": "/tmp/messages.db", "cache_length": 100}
 

@@ -57,9 +57,7 @@ class Server(acks.Server):
     cache_length: int = settings.setting(
         10_000, "messages kept of each topic", at_least=0, trial=100
     )
-    data: str = settings.setting(
-        "messages.db", "the file that keeps the messages", trial="{folder}/messages.db"
-    )
+    data: str = settings.setting("messages.db", "the file that keeps the messages")
     log_limit: int = settings.setting(
         2**26, "bytes of log after which a snapshot replaces it", at_least=1
     )

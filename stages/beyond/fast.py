@@ -127,11 +127,7 @@ class Server(durable.Server):
     """A server that handles all that has come of a client at once, and keeps a log in the file
     `data`, if it has one."""
 
-    data: str = settings.setting(
-        "",
-        "the file that keeps the messages; without it, none does",
-        trial="{folder}/messages.db",
-    )
+    data: str = settings.setting("", "the file that keeps the messages; without it, none does")
 
     broker_class: ClassVar[type[acks.Broker]] = Broker
     # The others wait for one batch: 1 millisecond, or 15 if each line has to be refused.

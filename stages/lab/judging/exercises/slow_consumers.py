@@ -50,7 +50,10 @@ async def newest(lab: Lab) -> Claims:
         answered: list[int] = []
         sending = asyncio.create_task(slow.send(fast, answered, "bar"))
         await slow.wait_for_stall(sending, answered)
-        yield Claim("a sender gets through, whoever does not read", slow.MESSAGES, len(answered))
+        # How far it gets else, is up to the buffers of this machine: nothing to show.
+        lab.steps[-1].arrows.clear()
+        told = "all" if len(answered) == slow.MESSAGES else "some, until nobody read any more"
+        yield Claim("a sender gets through, whoever does not read", "all", told)
         slow.transport_of(stuck).resume_reading()
         with suppress(TimeoutError, EOFError, OSError):
             while True:  # what comes after the newest comes soon
@@ -58,6 +61,7 @@ async def newest(lab: Lab) -> Claims:
                     got.append((await stuck.receive())["index"])
         sending.cancel()
         slow.transport_of(stuck).abort()
+    lab.steps[-1].arrows.clear()
     yield Claim(
         "for a reader that does not, not everything is kept", True, len(got) < slow.MESSAGES
     )
