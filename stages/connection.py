@@ -13,6 +13,9 @@ log = logging.getLogger("stages")
 CHUNK, LINES = 4096, 100
 """How many bytes of a client, and how many lines, are handled before the others get a turn."""
 
+NO_LIMIT = 2**30
+"""More than any buffer holds; uvloop knows no larger number."""
+
 TOO_SLOW, NOT_STORED, NOT_KNOWN = "Too slow", "Could not store", "Not known"
 CLOSE_REASONS = (TOO_SLOW, NOT_STORED, NOT_KNOWN)
 """The reasons a server may end a connection with."""
@@ -119,7 +122,7 @@ class Connection:
         if self.encrypted:
             high_water = max(1, high_water)  # TLS already waits when there are as many
         with suppress(RuntimeError):
-            self.writer.transport.set_write_buffer_limits(high=high_water)
+            self.writer.transport.set_write_buffer_limits(high=min(high_water, NO_LIMIT))
 
     async def drained(self) -> None:
         """Wait until the client has room again, or is gone."""
@@ -141,7 +144,7 @@ class Connection:
     def abort(self) -> None:
         """Close the connection at once. Doing it to one that is closed does no harm."""
         if self.encrypted:
-            self.limit(2**40)  # else asyncio of Python 3.11 complains if it waits just now
+            self.limit(NO_LIMIT)  # else asyncio of Python 3.11 complains if it waits just now
         with suppress(
             AttributeError
         ):  # asyncio's transports forget their loop once they are closed

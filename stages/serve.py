@@ -171,7 +171,9 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
     ):  # loop.add_signal_handler does not exist on Windows
         signal.signal(number, stopping)
     if hasattr(server, "reload") and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(server.reload))
+        signal.signal(
+            signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(server.reload)
+        )
     try:
         async with listening(server, host, port) as bound:
             with suppress(OSError):  # the disk that we print to may be full

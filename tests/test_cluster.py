@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import peer
 import pytest
 from broken import cluster as wrong
@@ -167,6 +168,15 @@ def test_a_replica(claim: Callable[[type[Replica]], None]) -> None:
     claim(Replica)
     with pytest.raises(AssertionError):
         claim(OF_REPLICAS[claim])
+
+
+def test_what_is_no_proposal_changes_nothing() -> None:
+    one = replica()
+    log = LogByHand(one)
+    join(log, "x")
+    for data in (b"hello", b"", b"\xc1", msgspec.msgpack.encode({"server": 1})):
+        one.apply(Record(one.number + 1, log.time, data))
+    assert (one.number, set(one.members)) == (5, {"x"})
 
 
 def test_a_server_that_leaves_is_forgotten_at_once() -> None:

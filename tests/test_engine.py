@@ -173,7 +173,7 @@ def test_ctrl_c_works_while_it_waits_for_the_engine() -> None:
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout
-        assert process.stdout.readline().startswith("The engine: ")
+        assert process.stdout.readline().startswith("Waiting for the engine at ")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")

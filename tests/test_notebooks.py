@@ -155,7 +155,7 @@ async def test_the_solution_solves_the_exercise_and_the_task_alone_does_not(
     exec("from stages.beyond import secure, slow_consumers, users", scope)
     exec("from stages.beyond.acks import Ack, Subscribe", scope)
     exec("from stages.beyond.users import User", scope)
-    exec("from stages.beyond.replica import Member, Replica", scope)
+    exec("from stages.beyond.replica import Replica", scope)
     exec("from stages.beyond.broker import Broker", scope)
     exec("from stages.beyond.commands import Command, Message, Send, Unsubscribe", scope)
     exec(source.partition("await check")[0], scope)

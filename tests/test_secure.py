@@ -23,7 +23,7 @@ from test_cluster import PAGES
 from test_command_line import ROOT, started
 
 from stages import serve, wire
-from stages.beyond import cluster, durable, fast, secure, users
+from stages.beyond import cluster, durable, fast, guard, secure, users
 from stages.beyond.commands import LIMIT
 from stages.client import Client
 from stages.client.follow import follow
@@ -298,6 +298,57 @@ async def test_one_that_says_nothing_is_sent_away(port: int) -> None:
     assert verdicts(await talk(port, b"{", quits=False)) == ["Not known"]
 
 
+async def test_one_that_was_pushed_out_takes_nobody_along(door: Callable[..., Any]) -> None:
+    """While it waits for its penalty, others are counted in its place."""
+    server = door(login_time=60.0, at_the_door=2)
+    async with served(server) as port:
+        guesser = asyncio.create_task(talk(port, auth("wrong")))
+        while not server.waiting:
+            await asyncio.sleep(0)
+        for _ in range(2):
+            crowd = [await asyncio.open_connection(HOST, port) for _ in range(5)]
+            assert [await reader.read() for reader, _ in crowd[:3]] == [b""] * 3
+            assert list(map(len, server.waiting.values())) == [2]
+            for _, writer in crowd:
+                writer.close()
+        await guesser
+
+
+async def test_of_many_addresses_only_so_many_wait(
+    door: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secure, "AT_THE_DOOR", 4)
+    async with served(door(login_time=60.0)) as port:
+        crowd = [
+            await asyncio.open_connection(HOST, port, local_addr=(f"127.0.0.{number}", 0))
+            for number in range(2, 10)
+        ]
+        assert [await reader.read() for reader, _ in crowd[:4]] == [b""] * 4
+        assert verdicts(await talk(port, auth(ALICE))) == [True]
+        for _, writer in crowd:
+            writer.close()
+
+
+async def test_a_flood_of_bad_lines_lets_others_have_their_turn(port: int) -> None:
+    """Of lines that take long to refuse, few are read at a time."""
+    guarded = asyncio.StreamReader()
+    guarded.feed_data(b"1\n" * 1000)
+    guarded.feed_eof()
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    said = await guard.Guard(guarded, fast.Broker.commands, lambda command: None).read(2**16)
+    counting.cancel()
+    assert said.count(b"\n") == 1000
+    assert turns >= 10
+
+
 async def test_a_crowd_at_the_door_keeps_nobody_out(door: Callable[..., Any]) -> None:
     async with served(door(login_time=60.0, at_the_door=5)) as port:
         crowd = [await asyncio.open_connection(HOST, port) for _ in range(20)]
@@ -352,6 +403,10 @@ async def test_no_token_is_in_the_log_or_an_error(
                 await Client.connect(port, HOST, token=f"{ALICE}?")
             async with await Client.connect(port, HOST, token=ALICE) as client:
                 told = repr(client)
+            answers += await talk(port, auth(BOB), auth(ALICE), auth(ALICE, more=1))
+            answers += await talk(port, auth(BOB), auth(ALICE)[:-3] + b"\n")
+        async with served(OnFast(users="")) as port:
+            answers += await talk(port, auth(ALICE))
     assert "Not allowed: 'alice' to send 'sal\\x1baries'" in caplog.text
     assert "Not known: a client from 127.0.0.1" in caplog.text
     for text in (caplog.text, str(answers), str(refused.value), repr(server), told):
@@ -419,20 +474,6 @@ async def test_who_has_other_rights_must_come_in_again(door: Callable[..., Any])
             assert await peer.reader.read() is not None
             assert peer.reader.at_eof()
         assert verdicts(await talk(port, auth(EVERYBODY), subscribe("x"))) == [True, "Not allowed"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-async def test_the_users_are_read_anew_on_sighup(tmp_path: Path) -> None:
-    path = tmp_path / "users.toml"
-    path.write_text(USERS)
-    with started("stages.beyond.secure", "0", "--users", str(path)) as (process, port):
-        reader, writer = await asyncio.open_connection("localhost", port)
-        with closing(writer):
-            writer.write(auth(ALICE))
-            assert json.loads(await reader.readline()) == {"success": True}
-            path.write_text("")
-            process.send_signal(signal.SIGHUP)
-            assert await reader.read() == b""
 
 
 # TLS
@@ -504,8 +545,11 @@ async def test_a_client_talks_to_no_impostor(
     }[impostor]()
     certificate.private_key_and_cert_chain_pem.write_to_path(path)
     async with served(door(certificate=path)) as port:
+        how: Any = {"host": "localhost", "token": ALICE, "ssl": trusting()}
         with pytest.raises(ssl.SSLCertVerificationError):
-            await Client.connect(port, "localhost", token=ALICE, ssl=trusting())
+            await Client.connect(port, **how)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await anext(follow(port, "news/a", **how))
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
@@ -551,6 +595,35 @@ def test_a_bad_certificate_is_one_clear_line(tmp_path: Path, text: str | None) -
         OnFast(users="", key=str(path))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+async def test_on_sighup_the_users_are_read_anew_and_a_crowd_must_go(
+    tmp_path: Path, pem: str, encrypted: bool
+) -> None:
+    """In a process of its own, with uvloop if that is here."""
+    path = tmp_path / "users.toml"
+    path.write_text(USERS)
+    how = OVER_TLS if encrypted else {}
+    settings = ["--users", str(path), "--at-the-door", "5", "--login-time", "60"]
+    settings += ["--certificate", pem] if encrypted else []
+    async with AsyncExitStack() as stack:
+        process, port = stack.enter_context(started("stages.beyond.secure", "0", *settings))
+        crowd = [await asyncio.open_connection("localhost", port, **how) for _ in range(12)]
+        for _, writer in crowd:
+            stack.callback(writer.transport.abort)
+        for reader, _ in crowd[:7]:
+            assert await reader.read() == b""
+        known = [await asyncio.open_connection("localhost", port, **how) for _ in range(3)]
+        for reader, writer in known:
+            stack.callback(writer.transport.abort)
+            writer.write(auth(ALICE))
+            assert json.loads(await reader.readline()) == {"success": True}
+        path.write_text("")
+        process.send_signal(signal.SIGHUP)
+        for reader, _ in known:
+            assert await reader.read() == b""
+
+
 # Where it listens
 
 
@@ -565,7 +638,7 @@ def test_without_users_and_tls_it_listens_on_this_machine_only(tmp_path: Path, p
     for half in (["--users", str(path)], ["--users", "", "--certificate", pem], ["--users", ""]):
         result = run("0", "--host", "0.0.0.0", *half)
         assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-        assert "expected a loopback address" in result.stderr
+        assert "expected both, or an address of this machine" in result.stderr
 
 
 async def test_with_both_it_listens_to_all(door: Callable[..., Any], pem: str) -> None:
@@ -594,6 +667,11 @@ def test_a_new_user_gets_a_token_once(tmp_path: Path) -> None:
     assert users.whose(token, known) == "alice"
     assert (known["alice"].send, known["alice"].subscribe) == (("news/*", "jobs"), ("*",))
     assert run("new-user", "alice").stderr.split()[-1] != token
+    odd = run("new-user", '😀 "', "--send", "news/😀", 'a"b\\c').stdout
+    path.write_text(odd, encoding="utf-8")
+    assert users.load(str(path))['😀 "'].send == ("news/😀", 'a"b\\c')
+    refused = run("new-user", "eve", "--send", "a\x7fb")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     refused = run("new-user", " ")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 

@@ -139,6 +139,7 @@ def test_a_server_that_is_not_there_is_one_clear_line() -> None:
 def test_a_bad_argument_is_one_clear_line() -> None:
     for arguments, problem in {
         ("7777", "send", "foo", "--delivery", "some"): "invalid choice: 'some'",
+        ("7777", "--token", "secret", "send", "foo", "x"): "a token is no argument",
         ("77777",): "no address of a server: '77777' (expected a port from 1 to",
     }.items():
         result = run("stages.client", *arguments)

@@ -46,6 +46,24 @@ async def test_if_the_body_raises_another_worker_gets_the_job() -> None:
         assert (job["msg"], job["redelivered"]) == ("wash", True)
 
 
+async def test_it_leaves_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.client.work.SILENCE", 0.2)
+
+    class Deaf:
+        async def handle_client(self, reader: asyncio.StreamReader, client: object) -> None:
+            await reader.read()
+
+    async with (
+        serve.listening(Deaf(), HOST, 0) as deaf,
+        serve.listening(acks.Server(), HOST, 0) as sound,
+        await Client.connect(sound, HOST) as boss,
+    ):
+        await boss.send("jobs", "wash", delivery="one")
+        where = f"{HOST}:{deaf},{HOST}:{sound}"
+        async with aclosing(work(where, "jobs", report=lambda told: None)) as jobs:
+            assert (await anext(jobs))["msg"] == "wash"
+
+
 async def test_it_takes_up_its_work_again_after_a_restart(tmp_path: Path) -> None:
     path, reports, done = str(tmp_path / "messages.db"), list[str](), list[str]()
     async with serve.listening(durable.Server(data=path), HOST, 0) as port:

@@ -59,7 +59,7 @@ class Server(fast.Server):
     )
     log: str = settings.setting("messages", "the log that the servers share", trial="{folder}")
     lease: float = settings.setting(
-        5.0, "seconds of silence after which the others forget a server", more_than=0, trial=60.0
+        5.0, "seconds of silence after which the others forget a server", at_least=0.1, trial=60.0
     )
     replica_class: ClassVar[type[Replica]] = Replica
     data: ClassVar[str] = ""  # type: ignore[misc]  # the engine keeps it, not a file
@@ -186,10 +186,11 @@ class Server(fast.Server):
                 if outbox.pending:
                     self.start(self.disconnect_slow(client, outbox))
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        return task
 
     # A life lasts from the first proposal under a name until the others forget it
 
@@ -233,11 +234,13 @@ class Server(fast.Server):
 
     async def save(self, number: int, pieces: Iterator[bytes]) -> None:
         taken = []
-        for piece in pieces:
-            taken.append(piece)
-            await asyncio.sleep(0)  # a turn for the others: it may be long
-        await self.shared.save(number, b"\n".join(taken))
-        self.saving = False
+        try:
+            for piece in pieces:
+                taken.append(piece)
+                await asyncio.sleep(0)  # a turn for the others: it may be long
+            await self.shared.save(number, b"\n".join(taken))
+        finally:
+            self.saving = False
 
     async def load(self) -> None:
         if snapshot := await self.shared.load():
@@ -251,13 +254,13 @@ class Server(fast.Server):
         """Catch up with the log, and join the others."""
         agreed = self.broker.settings() | {"lease": self.lease, "seed": self.seed or 0}
         await self.shared.open(agreed)
-        await self.load()
         self.serving = asyncio.current_task()
-        self.following = asyncio.create_task(self.watch(self.follow()))
-        self.committing = asyncio.create_task(self.watch(self.commit()))
         try:
+            await self.load()
+            self.following = self.start(self.watch(self.follow()))
+            self.committing = self.start(self.watch(self.commit()))
             await self.joined.wait()
-        except asyncio.CancelledError:
+        except BaseException:
             await self.close()
             raise
 
@@ -286,7 +289,7 @@ class Server(fast.Server):
         """End all that is under way. Raises OSError if that is why we end."""
         if self.timer:
             self.timer.cancel()
-        tasks = [self.following, self.committing, *self.tasks]
+        tasks = list(self.tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

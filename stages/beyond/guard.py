@@ -9,15 +9,18 @@ cannot mean one thing here and another there.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Union
 
 import msgspec
 
 from stages import wire
 from stages.beyond import acks, commands
-from stages.beyond.commands import LIMIT, Command, Rejected
+from stages.beyond.commands import LIMIT, MALFORMED, Command, Rejected
 from stages.beyond.log import encode
+
+TURN = 100
+"""How many lines of a client are judged before the others have a turn."""
 
 Judge = Callable[[Command], Rejected | None]
 """What is wrong with a command, if it must not be carried out."""
@@ -52,8 +55,7 @@ class Guard:
         self.reader = reader
         self.judge = judge
         self.lines = wire.Lines(LIMIT)
-        self.decoder = decoder_of(kinds)
-        self.decoder_behind = decoder_of((*kinds, Refused))
+        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(*kinds, Refused)])
 
     async def read(self, size: int) -> bytes:
         """What has come, judged; whole lines of it. b"" once nothing more will come."""
@@ -61,7 +63,7 @@ class Guard:
             data = await self.reader.read(size)
             said = [line for line in self.lines.feed(data) if line.strip() or len(line) > LIMIT]
             if said:
-                return b"".join(b"%s\n" % self.judged(line) for line in said)
+                return b"".join([b"%s\n" % self.judged(line) async for line in in_turns(said)])
             if not data:
                 return b""
 
@@ -69,23 +71,26 @@ class Guard:
         if line.strip() == b"quit":
             return line
         try:
-            wrong = self.judge(commands.decode(line, self.decoder))
+            command = commands.decode(line, self.decoder)
         except Rejected as problem:
-            if not self.is_understood_behind(line):
+            if b"token" not in line:  # which nobody behind should see, and write into a log
                 return line  # the queue will say so itself
-            wrong = problem
+            wrong: Rejected | None = problem
+        else:
+            wrong = foreign(command) if isinstance(command, Refused) else self.judge(command)
         if wrong is None:
             return line
         return encode(Refused(reason=wrong.reason, detail=wrong.detail, id=wrong.id))
 
-    def is_understood_behind(self, line: bytes) -> bool:
-        """Whether a client has said what only we may say."""
-        try:
-            commands.decode(line, self.decoder_behind)
-        except Rejected:
-            return False
-        return True
+
+def foreign(command: Refused) -> Rejected:
+    """A client has said what only the door may say: to the queue it is no command."""
+    return Rejected(MALFORMED, "Invalid value 'refused' - at `$.command`", command.id)
 
 
-def decoder_of(kinds: tuple[type[Command], ...]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(Union[kinds])  # noqa: UP007
+async def in_turns(lines: list[bytes]) -> AsyncIterator[bytes]:
+    """Yield lines, and give others a turn now and then: to read what is wrong takes long."""
+    for number, line in enumerate(lines, 1):
+        yield line
+        if number % TURN == 0:
+            await asyncio.sleep(0)

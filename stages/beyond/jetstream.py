@@ -56,21 +56,28 @@ class JetStream:
         if not re.fullmatch(r"[\w-]+", name):
             raise ValueError(f"a log's name is made of letters, digits, - and _: got {name!r}")
         self.nodes = nodes
+        self.shown = re.sub(r"//[^/,]*@", "//", nodes)  # without a password
         self.name = name
         self.engine = Client()
+        self.is_open = False
 
     async def open(self, settings: Settings) -> None:
         self.problem: object = "no answer"
+        log.info("Waiting for the engine at %s", self.shown)
         try:
             async with asyncio.timeout(START):
                 await self.connect()
                 await self.patiently(lambda: self.prepare(settings))
         except TimeoutError:
-            await self.engine.close()
-            raise OSError(f"the engine at {self.nodes} can keep no log: {self.problem}") from None
+            await self.close()
+            raise OSError(
+                f"the engine at {self.shown} can keep no log: {self.problem} "
+                "(README tells how to get one; --engine memory does without)"
+            ) from None
         except BaseException:
-            await self.engine.close()
+            await self.close()
             raise
+        self.is_open = True
 
     async def connect(self) -> None:
         try:
@@ -81,7 +88,7 @@ class JetStream:
                 error_cb=self.note,
             )
         except Error as problem:
-            raise OSError(f"no engine at {self.nodes}: {problem}") from None
+            raise OSError(f"no engine at {self.shown}: {problem}") from None
         found = self.engine.connected_server_version
         version = found.major, found.minor, found.patch
         if version < OLDEST:
@@ -125,7 +132,8 @@ class JetStream:
             await asyncio.sleep(0.05)
 
     async def read_without_gap(self, after: int) -> AsyncIterator[Record]:
-        """Yield records until there is a silence, or one is missing; the first may be any."""
+        """Yield records until there is a silence, or one is missing; the first may be the first
+        that is there."""
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
@@ -135,17 +143,21 @@ class JetStream:
         )
         messages = await self.streams.subscribe(self.name, stream=self.name, config=config)
         try:
-            last = None
+            first = True
             while True:
                 message = await messages.next_msg(SILENCE)
                 number = message.metadata.sequence.stream
-                if last is not None and number != last + 1:
-                    return
-                last = number
+                if number != after + 1 and not (first and number == await self.first()):
+                    return  # something was lost on the way: ask for it anew
+                first, after = False, number
                 yield Record(number, message.metadata.timestamp.timestamp(), message.data)
         finally:
             with suppress(Error):
                 await messages.unsubscribe()
+
+    async def first(self) -> int:
+        info = await self.streams.stream_info(self.name)
+        return int(info.state.first_seq)
 
     async def save(self, number: int, snapshot: bytes) -> None:
         with suppress(Error, TimeoutError):  # the next one will do
@@ -172,7 +184,9 @@ class JetStream:
             return (await self.store.get(names[-1])).data if names else None
 
     async def close(self) -> None:
-        await self.engine.close()
+        # nats-py's own troubles with a connection that never was, or is gone.
+        with suppress(Error, OSError, RuntimeError, AssertionError):
+            await self.engine.close()
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until the engine does it: it may be electing a leader."""
@@ -184,7 +198,7 @@ class JetStream:
                 await asyncio.sleep(0.1)
 
     async def note(self, problem: Exception) -> None:
-        if str(problem) != str(self.problem):
+        if self.is_open and str(problem) != str(self.problem):
             log.warning("The engine: %s", str(problem) or type(problem).__name__)
         self.problem = str(problem) or type(problem).__name__
 

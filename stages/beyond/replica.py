@@ -45,10 +45,14 @@ class Proposal(Struct, array_like=True):
         return msgspec.msgpack.encode(self)
 
 
+NOTHING = Proposal("", 0)
+"""What somebody proposes who is no server: whoever can reach the engine can write into the log."""
+
+
 class Member(Struct):
     """A server that takes part."""
 
-    number: int  # of the record that it came with: no other server has it, or will have
+    number: int  # no other server has it, or will have
     proposals: int  # how many of its proposals are done
     heard: float  # when the last one was, by the clock of the log
 
@@ -72,6 +76,7 @@ class ReplicaPiece(Struct, tag="replica", array_like=True):
     number: int
     time: float
     clock: float
+    joins: int
     members: dict[str, Member]
 
 
@@ -85,11 +90,15 @@ class Replica:
         self.number = 0  # of the last record
         self.time = 0.0  # that the last record has from whoever keeps the log
         self.clock = 0.0
+        self.joins = 0  # how many servers have ever come
         self.members: dict[str, Member] = {}
 
     def apply(self, record: Record) -> Applied:
         """Do what a record says. It must be the next one."""
-        proposal = msgspec.msgpack.decode(record.data, type=Proposal)
+        try:
+            proposal = msgspec.msgpack.decode(record.data, type=Proposal)
+        except msgspec.DecodeError:
+            proposal = NOTHING
         self.advance(record)
         inputs = proposal.inputs if self.accept(proposal) else []
         leaving = list(self.those_leaving(proposal))
@@ -109,17 +118,17 @@ class Replica:
     def accept(self, proposal: Proposal) -> bool:
         """Whether a proposal is the next one of its server. Else it has come twice, or from a
         server that was forgotten."""
-        if proposal.number == 1:
-            new = Member(self.number, 0, self.clock)
-            member = self.members.setdefault(proposal.server, new)
-        elif proposal.server in self.members:
-            member = self.members[proposal.server]
-        else:
-            return False
-        if proposal.number != member.proposals + 1:
+        if proposal.number == 1 and proposal.server not in self.members:
+            self.members[proposal.server] = self.new_member()
+        member = self.members.get(proposal.server)
+        if member is None or proposal.number != member.proposals + 1:
             return False
         member.proposals, member.heard = proposal.number, self.clock
         return True
+
+    def new_member(self) -> Member:
+        self.joins += 1
+        return Member(number=self.joins, proposals=0, heard=self.clock)
 
     def those_leaving(self, proposal: Proposal) -> Iterator[Client]:
         """Forget the servers that leave, or were silent for longer than the lease; yields their
@@ -139,7 +148,7 @@ class Replica:
 
     def snapshot(self) -> Iterator[bytes]:
         """The state as it is now, in pieces: see `Broker.snapshot`."""
-        head = ReplicaPiece(self.number, self.time, self.clock, self.members)
+        head = ReplicaPiece(self.number, self.time, self.clock, self.joins, self.members)
         return chain([encode(head)], map(encode, self.broker.snapshot()))
 
     def restore(self, piece: bytes) -> None:
@@ -147,6 +156,7 @@ class Replica:
         found = decode(piece, ReplicaPiece | self.broker.pieces)
         if isinstance(found, ReplicaPiece):
             self.number, self.time = found.number, found.time
-            self.clock, self.members = found.clock, found.members
+            self.clock, self.joins = found.clock, found.joins
+            self.members = found.members
         else:
             self.broker.restore(found)

@@ -20,11 +20,13 @@ the transport is TLS, and without all that a server listens on its own machine o
 import asyncio
 import dataclasses
 import logging
+import os
 import ssl
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +41,10 @@ from stages.beyond.users import User, Users
 from stages.connection import NOT_KNOWN, Connection
 
 log = logging.getLogger("stages")
+
+
+AT_THE_DOOR = 1000
+"""How many clients of all addresses may wait there; then, too, the longest waiting must go."""
 
 
 class Auth(Struct, forbid_unknown_fields=True):
@@ -65,8 +71,9 @@ class Known(Struct, frozen=True):
 
 @dataclasses.dataclass(eq=False)
 class Door:
-    """A door in front of a stage. Users are those of a TOML file; without one, nobody is asked, and
-    it listens on this machine only."""
+    """A door in front of a stage, for the users of a TOML file. (With --users '' nobody is asked,
+    and it listens on this machine only. `new-user NAME` makes the lines of a user; `--stage` says
+    which stage is behind: durable, fast, which is the default, or cluster.)"""
 
     users: str = settings.setting("users.toml", "the file of users", trial="")
     certificate: str = settings.setting("", "the certificate for TLS, a PEM file with its chain")
@@ -89,6 +96,8 @@ class Door:
     def __post_init__(self) -> None:
         settings.check(self)
         self.known: Users | None = users.load(self.users) if self.users else None
+        if self.known is None:
+            log.warning("Nobody is asked who they are: there is no file of users")
         self.tls = tls(self.certificate, self.key, self.client_ca)
         self.inside: dict[Connection, Known] = {}
         self.waiting: dict[str, list[Connection]] = defaultdict(list)
@@ -113,8 +122,8 @@ class Door:
         """Raise ValueError unless others than this machine may be let near."""
         if not self.tls or self.known is None:
             raise ValueError(
-                "without `certificate` and `users` others could read along, or come in: "
-                "expected a loopback address"
+                "without --users and --certificate others could come in, or read along: "
+                "expected both, or an address of this machine alone"
             )
 
     # Coming in
@@ -129,12 +138,18 @@ class Door:
             if known is None:
                 return
             self.inside[connection] = known
-            judge = known.judge
+            judge = partial(self.judge, connection, known)
         guard: Any = Guard(reader, self.stage.broker_class.commands, judge)
         try:
             await self.behind.handle_client(guard, connection)
         finally:
             self.inside.pop(connection, None)
+
+    def judge(self, connection: Connection, known: Known, command: Command) -> Rejected | None:
+        """By the rights of a user, as long as they are those that it came in with."""
+        if self.inside.get(connection) is not known:
+            return Rejected(NOT_ALLOWED, id=command.id)
+        return known.judge(command)
 
     async def welcome(self, reader: asyncio.StreamReader, connection: Connection) -> Known | None:
         """Find out who a client is; one that is not known is told so, a little later, since
@@ -153,7 +168,7 @@ class Door:
                     connection.write(encode({"success": True} | answer))
                 return Known(name, user)
             log.warning("Not known: a client from %s", address)
-            await asyncio.sleep(self.penalty)
+            await passing_by(reader, self.penalty)
             connection.write(encode({"success": False, "reason": NOT_KNOWN} | answer))
         return None
 
@@ -165,13 +180,15 @@ class Door:
         there.append(connection)
         if len(there) > self.at_the_door:
             there.pop(0).abort()
+        elif sum(map(len, self.waiting.values())) > AT_THE_DOOR:
+            next(iter(self.waiting.values())).pop(0).abort()
         try:
             yield
         finally:
             if connection in there:
                 there.remove(connection)
-            if not there:
-                self.waiting.pop(address, None)
+            if not there and self.waiting.get(address) is there:
+                del self.waiting[address]
 
     async def first_line(self, reader: asyncio.StreamReader) -> Auth | None:
         """The first line, if it says who a client is. It is not logged. Raises EOFError if there is
@@ -190,9 +207,10 @@ class Door:
         except ValueError as problem:
             return log.error("%s: those of before stay", problem)
         self.known = found
-        for connection, known in self.inside.items():
+        for connection, known in list(self.inside.items()):
             if found.get(known.name) != known.user:
                 log.warning("Has other rights, and must come in again: %r", known.name)
+                del self.inside[connection]
                 connection.abort()
 
     # What the lab shows
@@ -204,6 +222,14 @@ class Door:
     @property
     def connections(self) -> dict[int, Connection]:
         return self.behind.connections
+
+
+async def passing_by(reader: asyncio.StreamReader, seconds: float) -> None:
+    """Wait, unless the connection ends before; what is said meanwhile is not kept."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while await reader.read(2**16):
+                pass
 
 
 def tls(certificate: str, key: str, client_ca: str) -> ssl.SSLContext | None:
@@ -222,7 +248,8 @@ def tls(certificate: str, key: str, client_ca: str) -> ssl.SSLContext | None:
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as problem:
         files = ", ".join(filter(None, (certificate, key, client_ca)))
-        raise ValueError(f"cannot use {files} for TLS: {problem}") from None
+        wanted = "a certificate and its private key, in PEM (the key in a file of its own: --key)"
+        raise ValueError(f"cannot use {files} for TLS: {problem}: expected {wanted}") from None
     return context
 
 
@@ -262,8 +289,15 @@ def new_user(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     if not chosen.name.strip() or not chosen.name.isprintable():
         parser.error(f"{chosen.name!r} is no name: expected one that can be read, such as alice")
+    for topic in chosen.send + chosen.subscribe:
+        if not topic.isprintable():
+            parser.error(f"{topic!r} cannot be written into the file: expected what can be read")
     token = users.new_token()
-    print(users.entry(chosen.name, token, chosen.send, chosen.subscribe), flush=True)
+    try:
+        print(users.entry(chosen.name, token, chosen.send, chosen.subscribe), flush=True)
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.exit(1, f"{parser.prog}: cannot write the user: {problem}\n")
     print(f"the token of {chosen.name}, which nobody can tell again: {token}", file=sys.stderr)
 
 

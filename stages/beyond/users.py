@@ -52,10 +52,15 @@ Users = dict[str, User]
 
 def load(path: str) -> Users:
     """The users of a file. Raises ValueError, in one line, if it cannot be used."""
+    name = ""
     try:
-        return msgspec.toml.decode(Path(path).read_bytes(), type=Users)
-    except (OSError, ValueError) as problem:
-        raise ValueError(f"cannot use the users in {path}: {problem}") from None
+        found, known = msgspec.toml.decode(Path(path).read_bytes()), Users()
+        for name, user in found.items():
+            known[name] = msgspec.convert(user, User)
+    except (OSError, ValueError, RecursionError) as problem:
+        where = f", of {name!r}" if name else ""
+        raise ValueError(f"cannot use the users in {path}{where}: {problem}") from None
+    return known
 
 
 def whose(token: str, users: Users) -> str | None:
@@ -77,5 +82,6 @@ def new_token() -> str:
 
 def entry(name: str, token: str, send: list[str], subscribe: list[str]) -> str:
     """The lines of a new user, for the file."""
-    rights = f"send = {json.dumps(send)}\nsubscribe = {json.dumps(subscribe)}"
-    return f'[{json.dumps(name)}]\nsha256 = "{hash_of(token)}"\n{rights}\n'
+    lists = [json.dumps(topics, ensure_ascii=False) for topics in (send, subscribe)]
+    rights = f"send = {lists[0]}\nsubscribe = {lists[1]}"
+    return f'[{json.dumps(name, ensure_ascii=False)}]\nsha256 = "{hash_of(token)}"\n{rights}\n'

@@ -35,6 +35,9 @@ from stages.connection import Connection
 
 Wire = Literal["json", "literal"]
 
+FAREWELL, TLS_FAREWELL = 10, 2
+"""Seconds in which the server must take what is still unsent, and end the encryption."""
+
 CHUNK = 2**18
 """How many bytes are read at once."""
 
@@ -103,7 +106,8 @@ class Client(Verbs):
         ssl: SSLContext | None,
     ) -> Self:
         async with asyncio.timeout(timeout):
-            streams = await asyncio.open_connection(*address, limit=MAX_LINE, ssl=ssl)
+            ends: Any = {"ssl_shutdown_timeout": TLS_FAREWELL} if ssl else {}
+            streams = await asyncio.open_connection(*address, limit=MAX_LINE, ssl=ssl, **ends)
             client = cls(*streams, speaks_json=speak == "json" or token is not None)
             try:
                 if token is not None:
@@ -119,8 +123,12 @@ class Client(Verbs):
         self.writer.write(PROBE)
         try:
             answer = await self.reader.readuntil(b"\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except asyncio.IncompleteReadError:
+            told = "the server has closed the connection without a word: does it want TLS?"
+            self.end = EOFError(told)
             return  # `receive` will say so
+        except asyncio.LimitOverrunError:
+            return  # and this, too
         self.speaks_json = answer.startswith(b'{"')
         if self.speaks_json and kind_of(goodbye := conversation.decode(answer)) == "goodbye":
             raise rejection(goodbye)
@@ -236,11 +244,17 @@ class Client(Verbs):
         return await self.receive()
 
     async def close(self) -> None:
-        """Close the connection; what was sent before still arrives."""
-        await self.connection.close()
+        """Close the connection; what was sent before still arrives, if the server reads it soon."""
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self.connection.close()
+        except TimeoutError:
+            self.connection.abort()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *failure: object) -> None:
+        if kind is not None:
+            self.connection.abort()
         await self.close()

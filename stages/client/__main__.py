@@ -7,6 +7,7 @@
 Article: the commands shown in its sections, to be typed by hand.
 """
 
+import argparse
 import asyncio
 import contextlib
 import itertools
@@ -15,13 +16,14 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from getpass import getpass
-from ssl import create_default_context
+from ssl import SSLContext, create_default_context
 from typing import Any
 
 from stages import wire
 from stages.client import Client
 from stages.client.addresses import addresses
 from stages.client.follow import follow
+from stages.connection import NOT_KNOWN
 from stages.settings import Parser
 
 VERBS = ("help", "subscribe", "unsubscribe", "send", "one", "work", "ack")
@@ -31,14 +33,26 @@ SHORT_FORMS = (
 )
 
 
+HOW_TO_LOG_IN = "expected it in STAGES_TOKEN, or --login"
+
 Access = dict[str, Any]
 """The token and the encryption, for `Client.connect`."""
 
 
 def access(ca: str | None, login: bool) -> Access:
     """A token is no argument of a command, since everybody on this machine can read those."""
-    token = os.environ.get("STAGES_TOKEN") or (getpass("token: ") if login else None)
-    return {"token": token, "ssl": create_default_context(cafile=ca) if ca else None}
+    try:
+        token = os.environ.get("STAGES_TOKEN") or (getpass("token: ") if login else None)
+    except EOFError:
+        raise wire.Error(f"no token: {HOW_TO_LOG_IN}") from None
+    return {"token": token and token.strip(), "ssl": trusting(ca) if ca else None}
+
+
+def trusting(ca: str) -> SSLContext:
+    try:
+        return create_default_context(cafile=ca)
+    except OSError as problem:
+        raise wire.Error(f"cannot use {ca} for --ca: {problem}") from None
 
 
 def expand_shorthand(line: str) -> wire.Command | None:
@@ -152,6 +166,7 @@ def parser() -> Parser:
     parser.add_argument("where", metavar="PORT", help="or, for one of several, host:port,host:port")
     parser.add_argument("--host", default="localhost", help="default: %(default)s")
     parser.add_argument("--ca", metavar="FILE", help="encrypt, and trust whom this authority does")
+    parser.add_argument("--token", help=argparse.SUPPRESS)
     parser.add_argument(
         "--login", action="store_true", help="ask for a token, unless STAGES_TOKEN has it"
     )
@@ -183,7 +198,10 @@ def main() -> None:
         known = addresses(chosen["where"], chosen["host"])
     except ValueError as problem:
         arguments.error(str(problem))
-    ca, login = chosen.pop("ca"), chosen.pop("login")
+    ca, login, token = map(chosen.pop, ("ca", "login", "token"))
+    if token is not None:
+        arguments.error(f"a token is no argument, which everybody can read: {HOW_TO_LOG_IN}")
+    without = not login and not os.environ.get("STAGES_TOKEN")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         asyncio.run(action(access=access(ca, login), **chosen))
@@ -193,7 +211,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except wire.Error as problem:
-        arguments.exit(1, f"{arguments.prog}: {problem}\n")
+        told = f" (no token: {HOW_TO_LOG_IN})" if without and NOT_KNOWN in str(problem) else ""
+        arguments.exit(1, f"{arguments.prog}: {problem}{told}\n")
     except UnicodeDecodeError:
         arguments.error("standard input is not UTF-8")
     except (OSError, EOFError) as problem:

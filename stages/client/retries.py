@@ -12,7 +12,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncGenerator, Callable
-from ssl import SSLContext
+from ssl import SSLCertVerificationError, SSLContext
 from typing import Literal
 
 from stages.client import Client
@@ -60,7 +60,9 @@ class Retries:
 
     async def wait(self, problem: Exception) -> None:
         """Say what has happened, and wait until it is time for the next attempt. Raises
-        ConnectionError after the last one."""
+        ConnectionError after the last one, and the problem itself if it is an impostor's."""
+        if isinstance(problem, SSLCertVerificationError):
+            raise problem
         host, port = self.where[self.place]
         self.place = (self.place + 1) % len(self.where)
         self.failures += 1

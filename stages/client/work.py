@@ -6,6 +6,7 @@
 Source: the workers of RabbitMQ's tutorial, with the reconnecting that it leaves out.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from ssl import SSLContext
 
@@ -13,7 +14,7 @@ from stages import wire
 from stages.client import Client
 from stages.client.addresses import Where, addresses
 from stages.client.conversation import Line
-from stages.client.retries import Report, Retries, messages, to_stderr
+from stages.client.retries import SILENCE, Report, Retries, messages, to_stderr
 
 
 async def work(
@@ -43,7 +44,8 @@ async def work(
     while True:
         try:
             async with await retries.connect(speak="json") as client:
-                await client.subscribe(topic, ack=True, prefetch=prefetch)
+                async with asyncio.timeout(SILENCE):
+                    await client.subscribe(topic, ack=True, prefetch=prefetch)
                 async for job in messages(client):
                     retries.failures = 0
                     yield job
@@ -55,6 +57,7 @@ async def work(
 
 async def acknowledge(client: Client, job: Line, report: Report) -> None:
     try:
-        await client.ack(job)
+        async with asyncio.timeout(SILENCE):
+            await client.ack(job)
     except wire.Error as refusal:
         report(f"{job['topic']} {job['index']} took so long that another was faster ({refusal})")

@@ -18,7 +18,7 @@ class TakesAll(Replica):
 @wrong_answer_to("replica", "and the next after it again")
 class AnyLaterNumber(Replica):
     def accept(self, proposal):
-        member = self.members.setdefault(proposal.server, Member(self.number, 0, self.clock))
+        member = self.members.setdefault(proposal.server, self.new_member())
         accepted = proposal.number > member.proposals
         member.proposals += 1
         member.heard = self.clock

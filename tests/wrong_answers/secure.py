@@ -73,7 +73,7 @@ class Pattern(User):
         )
 
 
-@wrong_answer_to("exceptions", "wherever it stands")
+@wrong_answer_to("exceptions", "wherever it stands, also before news/*")
 class LastOneWins(User):
     def may(self, command):
         if not isinstance(command, Send | Subscribe):
@@ -85,7 +85,7 @@ class LastOneWins(User):
         return allowed
 
 
-@wrong_answer_to("exceptions", "without * just that topic")
+@wrong_answer_to("exceptions", "!salaries just that topic")
 class TakesMore(User):
     def may(self, command):
         if not isinstance(command, Send | Subscribe):
@@ -95,7 +95,7 @@ class TakesMore(User):
         return super().may(command) and not command.topic.startswith(tuple(taken))
 
 
-@wrong_answer_to("exceptions", "alone it gives nothing")
+@wrong_answer_to("exceptions", "!a alone gives nothing")
 class OnlyTakes(User):
     def may(self, command):
         if not isinstance(command, Send | Subscribe):
@@ -106,7 +106,7 @@ class OnlyTakes(User):
         return allows(given, command.topic) and not allows(taken, command.topic)
 
 
-@wrong_answer_to("exceptions", "each for its own command")
+@wrong_answer_to("exceptions", "what is taken from subscribe is not taken from send")
 class ForBoth(User):
     def may(self, command):
         both = self.send + self.subscribe
@@ -117,20 +117,20 @@ class ForBoth(User):
         return given and not allows(taken, command.topic)
 
 
-@wrong_answer_to("exceptions", "it takes away all that begins so")
+@wrong_answer_to("exceptions", "!news/secret* takes away all that begins so")
 class TakesOnlyItself(User):
     def may(self, command):
         rights = rights_for(self, command)
         return super().may(command) and f"!{command.topic}" not in rights
 
 
-@wrong_answer_to("levels", "of one level, which has a name")
+@wrong_answer_to("levels", "+ is one level, which has a name")
 class AnyNumberOfLevels(User):
     def may(self, command):
         return any(fnmatchcase(command.topic, right.replace("+", "*")) for right in self.subscribe)
 
 
-@wrong_answer_to("levels", "of one level, which has a name")
+@wrong_answer_to("levels", "+ is one level, which has a name")
 class NoName(User):
     def may(self, command):
         return any(
@@ -139,7 +139,7 @@ class NoName(User):
         )
 
 
-@wrong_answer_to("levels", "and of nothing that is longer, or other")
+@wrong_answer_to("levels", "and nothing that is longer, or other")
 class Unanchored(User):
     def may(self, command):
         return any(
@@ -148,7 +148,7 @@ class Unanchored(User):
         )
 
 
-@wrong_answer_to("levels", "all else is itself")
+@wrong_answer_to("levels", "all else is itself: a.b/+, a+b, [x]/+")
 class Unescaped(User):
     def may(self, command):
         return any(
@@ -156,7 +156,7 @@ class Unescaped(User):
         )
 
 
-@wrong_answer_to("levels", "a final * is as before")
+@wrong_answer_to("levels", "+ may be all of it, and a final * is as before: +, rooms/+/*")
 class ForgetsTheStar(User):
     def may(self, command):
         return any(

@@ -17,7 +17,7 @@ class LogByHand:
         self.replicas = list(replicas)
         self.records: list[Record] = []
         self.written: dict[str, int] = {}  # proposals, by server
-        self.first: dict[str, int] = {}  # the number of each server's first record
+        self.first: dict[str, int] = {}  # the number of each server: the first has 1
         self.time = 1000.0
 
     def say(self, server: str, client: int, *commands: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class LogByHand:
     ) -> None:
         """Write the next proposal of a server; its first says only that it is there."""
         self.written[server] = self.written.get(server, 0) + 1
-        first = self.first.setdefault(server, len(self.records) + 1) * CLIENTS
+        first = self.first.setdefault(server, len(self.first) + 1) * CLIENTS
         said = [(first + client, data) for client, data in inputs]
         self.put(Proposal(server, self.written[server], said, leaves))
 

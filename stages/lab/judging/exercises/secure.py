@@ -59,38 +59,52 @@ async def exceptions(lab: Lab) -> Claims:
     """A right that begins with ! takes away, whatever the others give."""
     alice = user(lab, send=("news/*", "!news/secret*"), subscribe=("*", "!salaries"))
     told = sends(alice, "news/a", "news/secret", "news/secret/x", "news/secre")
-    yield Claim("it takes away all that begins so", ["news/a", "news/secre"], told)
+    yield Claim("!news/secret* takes away all that begins so", ["news/a", "news/secre"], told)
     told = subscribes(alice, "a", "salaries", "salaries/2026")
-    yield Claim("without * just that topic", ["a", "salaries/2026"], told)
+    yield Claim("!salaries just that topic", ["a", "salaries/2026"], told)
     other = user(lab, send=("!news/secret", "news/*", "news/secret"))
-    yield Claim("wherever it stands", ["news/a"], sends(other, "news/a", "news/secret"))
+    yield Claim(
+        "wherever it stands, also before news/*", ["news/a"], sends(other, "news/a", "news/secret")
+    )
     alone = user(lab, send=("!a",))
-    yield Claim("alone it gives nothing", [], sends(alone, "a", "b", "!a"))
+    yield Claim("!a alone gives nothing", [], sends(alone, "a", "b", "!a"))
     both = user(lab, send=("*",), subscribe=("!x",))
-    yield Claim("each for its own command", ["x"], sends(both, "x"))
+    yield Claim("what is taken from subscribe is not taken from send", ["x"], sends(both, "x"))
     none = user(lab, send=("*", "!*"))
     yield Claim("!* takes away everything", [], sends(none, "a", ""))
     odd = user(lab, send=("a!b", "!!c", "*c"))
-    yield Claim("only at the beginning", ["a!b"], sends(odd, "a!b", "!c"))
+    yield Claim(
+        "! only at the beginning: a!b, but !!c takes away !c", ["a!b"], sends(odd, "a!b", "!c")
+    )
 
 
 async def levels(lab: Lab) -> Claims:
     """+ stands for one level: rooms/+/temperature is that of any room, as in MQTT."""
     alice = user(lab, subscribe=("rooms/+/temperature",))
     told = subscribes(alice, "rooms/kitchen/temperature", "rooms/1/temperature")
-    yield Claim("of any room", ["rooms/kitchen/temperature", "rooms/1/temperature"], told)
+    yield Claim(
+        "rooms/+/temperature is that of any room",
+        ["rooms/kitchen/temperature", "rooms/1/temperature"],
+        told,
+    )
     told = subscribes(alice, "rooms/a/b/temperature", "rooms/temperature", "rooms//temperature")
-    yield Claim("of one level, which has a name", [], told)
+    yield Claim("+ is one level, which has a name", [], told)
     told = subscribes(alice, "rooms/a/temperature2", "my/rooms/a/temperature", "rooms/a/humidity")
-    yield Claim("and of nothing that is longer, or other", [], told)
+    yield Claim("and nothing that is longer, or other", [], told)
     odd = user(lab, subscribe=("a.b/+", "a+b", "[x]/+"))
     told = subscribes(odd, "a.b/c", "axb/c", "a+b", "aab", "ab", "[x]/1", "x/1")
-    yield Claim("all else is itself", ["a.b/c", "a+b", "[x]/1"], told)
+    yield Claim("all else is itself: a.b/+, a+b, [x]/+", ["a.b/c", "a+b", "[x]/1"], told)
     more = user(lab, subscribe=("rooms/+/*", "+"))
     told = subscribes(more, "rooms/a/b", "rooms/a/b/c", "rooms/a/", "rooms//b", "x", "x/y")
-    yield Claim("a final * is as before", ["rooms/a/b", "rooms/a/b/c", "rooms/a/", "x"], told)
+    yield Claim(
+        "+ may be all of it, and a final * is as before: +, rooms/+/*",
+        ["rooms/a/b", "rooms/a/b/c", "rooms/a/", "x"],
+        told,
+    )
     lines = user(lab, subscribe=("+/end",))
-    yield Claim("a line break is no way around", [], subscribes(lines, "a/end\n", "a/b\n/end"))
+    yield Claim(
+        "a line break is no way around +/end", [], subscribes(lines, "a/end\n", "a/b\n/end")
+    )
 
 
 EXERCISES = (rights, exceptions, levels)
