@@ -9,11 +9,10 @@ Source: Jepsen's way of testing: know what was promised, break things, and compa
 import asyncio
 import itertools
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -30,7 +29,7 @@ from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
 from stages.lab.pictures.plot import as_image
-from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
+from stages.lab.workbench.engine import Node, Program, addresses, free_ports, launch_cluster
 from stages.settings import Parser
 
 RECORDED = Path(__file__).with_name("faults.json")
@@ -72,7 +71,7 @@ class Findings:
         return "\n".join(lines)
 
 
-class Server:
+class Server(Program):
     """A server of the cluster, in a process of its own, always on the same port."""
 
     def __init__(self, port: int, engine: str) -> None:
@@ -83,15 +82,6 @@ class Server:
             *("--quiet", *settings),
         ]
         self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 class Load:
@@ -113,6 +103,9 @@ class Load:
         first = next(self.turns)
         ports = self.ports[first:] + self.ports[:first]
         return ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        return [self.publish(), self.follow(0), self.follow(1), self.work(), self.work()]
 
     async def publish(self) -> None:
         where = self.where()
@@ -185,11 +178,9 @@ def ignore(told: str) -> None:
 
 
 @asynccontextmanager
-async def running(load: Load) -> AsyncIterator[None]:
-    tasks = [
-        asyncio.create_task(each)
-        for each in (load.publish(), load.follow(0), load.follow(1), load.work(), load.work())
-    ]
+async def running(works: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Do some works meanwhile."""
+    tasks = [asyncio.create_task(each) for each in works]
     try:
         yield
     finally:
@@ -234,7 +225,7 @@ async def kill_in_turns(times: int) -> Findings:
             for server in servers:
                 stack.callback(server.kill)
             load = Load([server.port for server in servers])
-            async with running(load):
+            async with running(load.works()):
                 while not load.times:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(2)

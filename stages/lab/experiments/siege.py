@@ -9,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stages.client import Client
 from stages.lab.experiments import crash
 from stages.lab.experiments.doors import Authority, file_of
+from stages.lab.experiments.faults import running
 from stages.lab.workbench.reading import aligned
 
 HOST, TRIPS = "127.0.0.1", 1000
@@ -81,20 +82,9 @@ async def again_and_again(attack: Attack, port: int) -> None:
         await asyncio.sleep(0.01)
 
 
-@asynccontextmanager
-async def under(attacks: list[Attack], port: int) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(again_and_again(attack, port)) for attack in attacks]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def besiege(name: str, port: int) -> None:
     """As a process of its own: the attack `name`, until it is killed."""
-    async with under(ATTACKS[name], port):
+    async with running(again_and_again(attack, port) for attack in ATTACKS[name]):
         await asyncio.Event().wait()
 
 

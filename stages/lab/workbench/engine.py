@@ -9,6 +9,7 @@ that is gone at the end.
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -36,6 +37,9 @@ jetstream {{ store_dir: {folder} }}
 cluster {{ name: stages, listen: 127.0.0.1:{route}, routes: [{routes}] }}
 """
 
+PORTS = range(10_000, 32_000)
+"""Below those that systems give to connections."""
+
 ATTEMPTS, PATIENCE = 3, 15
 """How often we start three nodes, and for how many seconds we wait for them to find each other: it
 happens that two do, and never ask the third."""
@@ -53,8 +57,23 @@ def program() -> str | None:
     return None
 
 
-class Node:
-    """A process of the engine, which can be killed, and started again on the same data."""
+class Program:
+    """A process that can be killed, and started again by the same command."""
+
+    command: list[str]
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Node(Program):
+    """A process of the engine, with its data."""
 
     def __init__(self, path: str, folder: Path, name: str, ports: Sequence[int], routes: str):
         port, self.monitor, route = ports
@@ -73,15 +92,6 @@ class Node:
         )
         self.command = [path, "--config", str(configuration)]
         self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
     def is_ready(self, size: int) -> bool:
         """Whether it is healthy, and in a group of so many that has a leader."""
@@ -135,12 +145,15 @@ def started(path: str, size: int) -> Iterator[list[Node]]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now: all are held until all are known."""
+    """Ports that are free now, and that no outgoing connection takes while a node is dead."""
     with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = random.choice(PORTS)
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 def wait_until_ready(nodes: Sequence[Node]) -> bool:
