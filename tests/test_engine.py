@@ -190,3 +190,15 @@ def test_without_a_program_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(engine, "program", lambda: None)
     with pytest.raises(OSError, match="no nats-server of version 2"), launch_cluster():
         pass
+
+
+async def test_where_no_engine_is_the_lesson_shows_what_was_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "program", lambda: None)
+    told: list[str] = []
+    monkeypatch.setattr(faults, "picture", lambda findings, origin: told.append(origin))
+    await faults.kill_here_or_show_recorded(1)
+    assert told == [told[0]]
+    assert told[0].startswith("recorded, since here is no nats-server of version 2.10.23")
+    assert faults.recorded().answered > 0

@@ -38,6 +38,9 @@ LEASE = 2
 BURST = 20
 """How many messages are sent at once; then there is a pause of a fiftieth of a second."""
 
+IN_A_LESSON = 40
+"""Seconds that the reader of a lesson waits, at most."""
+
 PATIENCE = 60
 """Seconds after which we give up waiting for what must come."""
 
@@ -249,10 +252,12 @@ async def kill_in_turns(times: int) -> Findings:
 async def kill_here_or_show_recorded(times: int) -> Image:
     """Kill here, if there is an engine; else show what was recorded, and say so."""
     try:
-        findings = await kill_in_turns(times)
+        async with asyncio.timeout(IN_A_LESSON):
+            findings = await kill_in_turns(times)
         return picture(findings, "run here")
-    except OSError as problem:
-        return picture(recorded(), f"recorded, since here is {problem}")
+    except OSError as problem:  # a time-out is one, too
+        why = str(problem) or f"no end of it after {IN_A_LESSON} seconds"
+        return picture(recorded(), f"recorded, since here is {why}")
 
 
 def picture(findings: Findings, origin: str) -> Image:
