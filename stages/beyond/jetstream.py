@@ -60,9 +60,9 @@ class JetStream:
         self.name = name
         self.engine = Client()
         self.is_open = False
+        self.problem = "no answer"
 
     async def open(self, settings: Settings) -> None:
-        self.problem: object = "no answer"
         log.info("Waiting for the engine at %s", self.shown)
         try:
             async with asyncio.timeout(START):
@@ -198,9 +198,10 @@ class JetStream:
                 await asyncio.sleep(0.1)
 
     async def note(self, problem: Exception) -> None:
-        if self.is_open and str(problem) != str(self.problem):
-            log.warning("The engine: %s", str(problem) or type(problem).__name__)
-        self.problem = str(problem) or type(problem).__name__
+        told = str(problem) or type(problem).__name__
+        if self.is_open and told != self.problem:
+            log.warning("The engine: %s", told)
+        self.problem = told
 
 
 async def if_found(request: Awaitable[T]) -> T | None:

@@ -23,7 +23,6 @@ import logging
 import os
 import ssl
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -100,7 +99,7 @@ class Door:
             log.warning("Nobody is asked who they are: there is no file of users")
         self.tls = tls(self.certificate, self.key, self.client_ca)
         self.inside: dict[Connection, Known] = {}
-        self.waiting: dict[str, list[Connection]] = defaultdict(list)
+        self.waiting: dict[Connection, str] = {}  # who is at the door, and from which address
         kind = self.stage.broker_class
         behind = type("Server", (self.stage,), {"broker_class": behind_a_guard(kind)})
         own = {field.name for field in settings.settings_of(Door)}
@@ -174,21 +173,18 @@ class Door:
 
     @contextmanager
     def at_door(self, address: str, connection: Connection) -> Iterator[None]:
-        """Meanwhile, count a client among those of its address that are not known yet. If they are
-        too many, whoever waits longest must go."""
-        there = self.waiting[address]
-        there.append(connection)
-        if len(there) > self.at_the_door:
-            there.pop(0).abort()
-        elif sum(map(len, self.waiting.values())) > AT_THE_DOOR:
-            next(iter(self.waiting.values())).pop(0).abort()
+        """Meanwhile, count a client among those that are not known yet. If they are too many, of
+        its address or in all, whoever waits longest must go."""
+        self.waiting[connection] = address
+        same = [each for each, where in self.waiting.items() if where == address]
+        if len(same) > self.at_the_door or len(self.waiting) > AT_THE_DOOR:
+            longest = same[0] if len(same) > self.at_the_door else next(iter(self.waiting))
+            del self.waiting[longest]
+            longest.abort()
         try:
             yield
         finally:
-            if connection in there:
-                there.remove(connection)
-            if not there and self.waiting.get(address) is there:
-                del self.waiting[address]
+            self.waiting.pop(connection, None)
 
     async def first_line(self, reader: asyncio.StreamReader) -> Auth | None:
         """The first line, if it says who a client is. It is not logged. Raises EOFError if there is

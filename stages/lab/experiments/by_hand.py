@@ -24,9 +24,6 @@ class LogByHand:
         """A client (0, 1, 2 …) of a server says something."""
         self.write(server, [(client, "\n".join(map(json.dumps, commands)).encode())])
 
-    def leave(self, server: str, client: int) -> None:
-        self.write(server, [(client, None)])
-
     def write(
         self, server: str, inputs: Sequence[tuple[int, bytes | None]] = (), leaves: bool = False
     ) -> None:
@@ -37,8 +34,7 @@ class LogByHand:
         self.put(Proposal(server, self.written[server], said, leaves))
 
     def put(self, proposal: Proposal) -> None:
-        data = msgspec.msgpack.encode(proposal)
-        self.records.append(Record(len(self.records) + 1, self.time, data))
+        self.records.append(Record(len(self.records) + 1, self.time, proposal.encoded()))
         for replica in self.replicas:
             replica.apply(self.records[-1])
 
