@@ -15,6 +15,9 @@ from stages import STAGES
 
 MODULES = {name.rpartition(".")[2]: f"stages.{name}" for name in STAGES}
 NAMES = list(MODULES)
+KEEP_PROMISES = {"fast", "cluster", "secure"}
+"""Stages that add no claim that a client could check: they keep those before in another way."""
+
 JSON_SINCE = NAMES.index("replies")
 TARGET = "yours"
 

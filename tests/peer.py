@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import sys
 import uuid
 from collections.abc import Awaitable
 from ssl import SSLContext
@@ -22,6 +23,9 @@ TIMEOUT = 10.0
 
 PACE = 10
 """Commands that even a slow server carries out in a second."""
+
+DEPTH = 300 if sys.platform == "emscripten" else 60_000
+"""Levels of a hostile line. A browser's stack is small, and its overflow ends the interpreter."""
 
 T = TypeVar("T")
 Message = dict[str, Any]

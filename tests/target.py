@@ -110,13 +110,15 @@ def address_of(target: str | type[serve.Handler]) -> Address | None:
 def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]:
     """A fresh server of the target's class, which may keep files in `folder`; or the running one,
     if the target is an address. Raises `Unusable`."""
+    if sys.platform == "emscripten" and isinstance(target, str):  # it has no processes
+        target = load(target)
     if isinstance(target, type):
-        from stages.lab.workbench.background import (
-            Background,
-        )  # not at the top: the program, which starts often, goes without
+        # Not at the top: the program, which starts often, goes without.
+        from stages.lab.memory.guests import Background, WatchedLoop
 
         with faults_kept(folder):
-            background = Background(target(**trial_settings(target, folder)))
+            server = target(**trial_settings(target, folder))
+            background = Background(server, loop=WatchedLoop())
             try:
                 yield HOST, background.port
             finally:

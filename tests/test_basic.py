@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import Connect
-from peer import Peer, fresh_topic, msgs, only_error
+from peer import DEPTH, Peer, fresh_topic, msgs, only_error
 
 
 async def test_a_message_reaches_every_subscriber_of_its_topic(connect: Connect) -> None:
@@ -169,9 +169,9 @@ HOSTILE = (
     b"{[]: 1}",
     b"{'command': 'send', 'topic': 'foo', 'msg': 1e999}",
     b"{'command': 'send', 'topic': 'foo', 'msg': ...}",
-    b"[" * 60_000,
-    b"-" * 60_000 + b"1",
-    b"1+" * 30_000 + b"1",
+    b"[" * DEPTH,
+    b"-" * DEPTH + b"1",
+    b"1+" * (DEPTH // 2) + b"1",
     b"1" * 5_000,
     b"{'command': 'send', 'topic': 'foo', 'msg': 0x" + b"f" * 5_000 + b"}",
     b"1if 1else'\\d'",

@@ -103,8 +103,7 @@ class Member(cluster.Server):
     def die(self) -> None:
         """The process ends: nothing more is written, neither to the network nor to the log."""
         for link in self.links:
-            link.cut()
-            link.lost = True
+            link.die()
         self.world.dead += [self.following, self.committing, *self.tasks, *self.handlers]
         for task in self.world.dead:
             task.cancel()

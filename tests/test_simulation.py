@@ -344,8 +344,7 @@ class World:
         """The process dies: nothing more is written, neither to the network nor to the disk."""
         self.server, self.crash_at = None, None
         for link in self.links:
-            link.cut()
-            link.lost = True
+            link.die()
         self.links.clear()
 
     async def restart(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import peer
 import pytest
 import target
-from matrix import NAMES, claim_of, introduced_in
+from matrix import KEEP_PROMISES, NAMES, claim_of, introduced_in
 from peer import FRESH_TOPIC, NoAnswer
 
 from stages.lab.judging.claims import Claim, around_difference
@@ -66,7 +66,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With a target: only the tests of the stages, up to the last one wanted."""
     if config.getoption("--target") and collection_path.is_file():
-        wanted = NAMES[: NAMES.index(config.getoption("--until")) + 1]
+        wanted = {*NAMES[: NAMES.index(config.getoption("--until")) + 1]} - KEEP_PROMISES
         return collection_path.stem.removeprefix("test_") not in wanted
     return None
 
@@ -106,7 +106,8 @@ def pytest_runtest_makereport(
         held.extend([] if report.failed else [item])
     if wanted and call.excinfo and report.failed:
         report.longrepr = report.claim.explained()
-        unanswered.extend([item] if call.excinfo.errisinstance(NoAnswer) else [])
+        hangs = report.claim.fault.startswith("Hangs")
+        unanswered.extend([item] if hangs or call.excinfo.errisinstance(NoAnswer) else [])
         if call.excinfo.errisinstance(target.Unusable):
             item.session.shouldstop = f"the server is gone: {call.excinfo.value}"
         elif len(unanswered) == 3 or (unanswered and (not held or target.address_of(wanted))):

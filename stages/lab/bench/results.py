@@ -1,6 +1,7 @@
 """What a run of the benchmark has measured: kept in a file, told as a table, drawn as a picture."""
 
 import json
+import os
 import platform
 import statistics
 from dataclasses import asdict, dataclass, field
@@ -8,13 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psutil
 from IPython.display import Image
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from stages.lab.bench.works import WORKS
-from stages.lab.pictures.plot import as_image
+from stages.lab.pictures.plot import as_image, figure
 
 Figures = dict[str, dict[str, list[float]]]
 """By work, by server: a value for each round; of latencies, the 100 percentiles of all rounds."""
@@ -37,9 +35,7 @@ class Run:
     versions: dict[str, str]
     day: str = field(default_factory=lambda: date.today().isoformat())
     machine: str = field(
-        default_factory=lambda: (
-            f"{platform.system()}, {psutil.cpu_count()} CPUs, {platform.machine()}"
-        )
+        default_factory=lambda: f"{platform.system()}, {os.cpu_count()} CPUs, {platform.machine()}"
     )
     figures: Figures = field(default_factory=dict)
 
@@ -86,9 +82,9 @@ class Run:
         return as_image(drawn(self, work, beside))
 
 
-def drawn(run: Run, work: str, beside: Run | None = None) -> Figure:
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
-    bars, lines = figure.subplots(1, 2)
+def drawn(run: Run, work: str, beside: Run | None = None) -> Any:
+    plot = figure(8.4, 3.6)
+    bars, lines = plot.subplots(1, 2)
     names = list(run.figures.get(work, {}))[::-1]
     draw_bars(bars, run, work, names)
     bars.set_title(f"{WORKS[work].title}, {WORKS[work].unit}", loc="left", fontsize=10)
@@ -107,10 +103,10 @@ def drawn(run: Run, work: str, beside: Run | None = None) -> Figure:
     for axes in (bars, lines):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
-    return figure
+    return plot
 
 
-def draw_bars(bars: Axes, run: Run, work: str, names: list[str], *, thin: bool = False) -> None:
+def draw_bars(bars: Any, run: Run, work: str, names: list[str], *, thin: bool = False) -> None:
     """A bar for each server that was measured, at its place among `names`."""
     for place, name in enumerate(names):
         if name in run.figures.get(work, {}):

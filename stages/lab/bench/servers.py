@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
-
-import psutil
+from typing import TYPE_CHECKING
 
 from stages import STAGES
 from stages.lab.bench import wires
 from stages.lab.bench.wires import Wire
 from stages.lab.workbench import engine
+
+if TYPE_CHECKING:
+    import psutil
 
 Command = Callable[[int, str], list[str]]
 """From a port and a folder to the command that starts the server."""
@@ -127,9 +129,11 @@ class NotStarted(Exception):
 
 
 @contextmanager
-def running(name: str) -> Iterator[tuple[int, psutil.Process]]:
+def running(name: str) -> Iterator[tuple[int, "psutil.Process"]]:
     """A fresh server on a free port, with a folder of its own; its port and process. Raises
     `NotStarted`."""
+    import psutil  # a browser has none, and shows what was recorded
+
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     kind = SERVERS[name]

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from stages.lab.bench import wires
 from stages.lab.bench.servers import SERVERS, running
 from stages.lab.bench.wires import Wire
+
+if TYPE_CHECKING:
+    import psutil
 
 Values = list[float]
 """What a round measured: a rate, or many latencies."""
@@ -129,7 +130,7 @@ def idle(server: str, wire: Wire, number: int) -> Values:
         return [(process.memory_info().rss - before) / number / 1000]
 
 
-def settled(process: psutil.Process) -> None:
+def settled(process: "psutil.Process") -> None:
     """Wait until a server has nothing more to do."""
     while process.cpu_percent(0.2) > 10:
         pass

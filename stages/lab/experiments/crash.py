@@ -1,9 +1,10 @@
-"""A server in a process of its own, to be killed."""
+"""Servers in processes of their own, to be killed."""
 
 import atexit
 import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,26 +26,47 @@ def burn(path: str) -> None:
         file.unlink()
 
 
-class Server:
-    """A stage beyond the article, running with these settings; `kill` gives it no time for
-    anything."""
+class Process:
+    """The program `python -m MODULE 0 FLAGS`, which serves on a free port."""
+
+    def __init__(self, module: str, *flags: str) -> None:
+        command = [sys.executable, "-m", module, "0", "--quiet", *flags]
+        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.popen.stdout
+        self.port = int(self.popen.stdout.readline().rpartition(":")[2])
+
+    def is_busy(self) -> bool:
+        """Whether it works all the same when it has nothing to do: a fifth of a second's time,
+        within one second."""
+        import psutil  # a browser has none
+
+        process = psutil.Process(self.popen.pid)
+        before = sum(process.cpu_times()[:2])
+        time.sleep(1)
+        return bool(sum(process.cpu_times()[:2]) - before > 0.2)
+
+    def kill(self) -> None:
+        """Give it no time for anything."""
+        self.popen.kill()
+        self.popen.communicate()
+
+
+if sys.platform == "emscripten":
+    from stages.lab.memory.guests import Process
+
+
+class Server(Process):
+    """A stage beyond the article, running with these settings."""
 
     def __init__(self, stage: str, *settings: str) -> None:
         self.stage = stage
         self.settings = settings
         if stage == "durable" and "--data" not in settings:
             self.settings = (*settings, "--data", new_file())
-        command = [sys.executable, "-m", f"stages.beyond.{stage}", "0", "--quiet", *self.settings]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.port = int(self.process.stdout.readline().rpartition(":")[2])
+        super().__init__(f"stages.beyond.{stage}", *self.settings)
 
     async def connect(self) -> Client:
         return await Client.connect(self.port, speak="json")
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
     def restarted(self) -> "Server":
         """Another process, with the same file."""

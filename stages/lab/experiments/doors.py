@@ -1,18 +1,19 @@
 """Lesson 12: users, certificates, and servers for a few lines."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from ssl import SSLContext, create_default_context
 from typing import Any
-
-import trustme
 
 from stages import serve
 from stages.beyond import users
 from stages.lab.experiments import crash
 from stages.lab.experiments.relay import Relay
+from stages.lab.memory import NotInABrowser
 
 __all__ = ["OWN_AUTHORITY", "Relay", "file_of", "said_to", "served"]
 
@@ -45,8 +46,13 @@ async def said_to(port: int, data: bytes) -> asyncio.StreamWriter:
 class Authority:
     """An authority for certificates of our own."""
 
-    def __init__(self) -> None:
-        self.authority = trustme.CA()
+    @cached_property
+    def authority(self) -> Any:
+        if sys.platform == "emscripten":
+            raise NotInABrowser("Python has no TLS there")
+        import trustme
+
+        return trustme.CA()
 
     def certificate(self, name: str) -> str:
         """The path of a certificate for a name, and its key."""

@@ -22,13 +22,12 @@ from textwrap import fill
 from typing import Any
 
 from IPython.display import Image
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
-from stages.lab.pictures.plot import as_image
+from stages.lab.pictures.plot import as_image, figure
 from stages.lab.workbench.engine import Node, Program, addresses, free_ports, launch_cluster
 from stages.settings import Parser
 
@@ -262,8 +261,8 @@ async def kill_here_or_show_recorded(times: int) -> Image:
 
 def picture(findings: Findings, origin: str) -> Image:
     """Messages answered in each second, and when what was killed."""
-    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-    axes = figure.subplots()
+    plot = figure(8.4, 3.2)
+    axes = plot.subplots()
     axes.step(range(len(findings.rates)), findings.rates, where="post")
     colours = {"leader": "#c44e52", "server": "#dd8452"}
     for moment, what in findings.marks:
@@ -274,7 +273,7 @@ def picture(findings: Findings, origin: str) -> Image:
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    return as_image(figure)
+    return as_image(plot)
 
 
 def recorded() -> Findings:

@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import psutil
 from IPython.display import Image
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from stages import wire
@@ -25,7 +23,7 @@ from stages.beyond.topic import Client as Number
 from stages.client import Client
 from stages.connection import Connection
 from stages.lab.experiments import crash
-from stages.lab.pictures.plot import as_image
+from stages.lab.pictures.plot import as_image, figure
 from stages.lab.workbench.background import HOST, Background
 from stages.lab.workbench.reading import aligned
 
@@ -146,8 +144,10 @@ async def read(client: Client) -> str:
 async def memory(stage: str, megabytes: int = 120) -> list[float]:
     """What a server's memory has grown by, in MB, after each 10 MB that were sent past a reader
     that is stuck."""
+    import psutil  # a browser has none
+
     server = crash.Server(stage, "--cache-length", "0")
-    resident = psutil.Process(server.process.pid).memory_info
+    resident = psutil.Process(server.popen.pid).memory_info
     async with await server.connect() as sender, await server.connect() as stuck:
         await stuck.subscribe("foo")
         transport_of(stuck).pause_reading()
@@ -164,8 +164,8 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
 
 def chart(recorded: dict[str, list[float]]) -> Image:
     """Draw what `memory` has measured, a line for each server."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.subplots()
+    plot = figure(7, 3)
+    axes = plot.subplots()
     for name, grown in recorded.items():
         axes.plot(range(0, 10 * len(grown), 10), grown, marker="o", label=name)
     axes.set(
@@ -175,7 +175,7 @@ def chart(recorded: dict[str, list[float]]) -> Image:
     )
     axes.grid(alpha=0.3)
     axes.legend()
-    return as_image(figure)
+    return as_image(plot)
 
 
 if __name__ == "__main__":

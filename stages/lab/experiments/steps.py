@@ -8,6 +8,7 @@ lesson 10 shows.
 
 import asyncio
 import gc
+import os
 import platform
 import statistics
 import sys
@@ -22,9 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-import psutil
 from IPython.display import Image
-from matplotlib.figure import Figure
 from tqdm import trange
 
 from stages import wire
@@ -33,7 +32,7 @@ from stages.beyond.broker import Batch
 from stages.beyond.commands import Answer, Message, Send
 from stages.beyond.topic import Client
 from stages.connection import Connection
-from stages.lab.pictures.plot import as_image
+from stages.lab.pictures.plot import as_image, figure
 
 FILE = Path(__file__).with_name("steps.json")
 MESSAGES, ROUNDS = 20_000, 9
@@ -246,7 +245,7 @@ class Steps:
     day: str = field(default_factory=lambda: date.today().isoformat())
     machine: str = field(
         default_factory=lambda: (
-            f"{platform.system()}, {psutil.cpu_count()} CPUs, Python {platform.python_version()}"
+            f"{platform.system()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
         )
     )
 
@@ -281,13 +280,13 @@ class Steps:
 
 
 def bars(costs: dict[str, float], title: str) -> Image:
-    figure = Figure(figsize=(5.6, 2.4), layout="constrained")
-    axes = figure.subplots()
+    plot = figure(5.6, 2.4)
+    axes = plot.subplots()
     axes.barh(list(costs)[::-1], list(costs.values())[::-1], color="#4c72b0")
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    return as_image(figure)
+    return as_image(plot)
 
 
 def recorded() -> Steps:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,17 +24,20 @@ from stages.settings import trial_settings
 
 
 async def check(
-    server: type[Any], exercise: str | None = None, *, until: str | None = None
+    server: type[Any] | Path, exercise: str | None = None, *, until: str | None = None
 ) -> Text:
     """Try a server, or a broker: a line for each claim, ✓ if it holds, else what was expected and
     what was got, and what may help.
 
-    `exercise` names one of the notebooks' exercises. `until` names the last stage whose shared
-    tests it is to pass: the very tests that `pytest` runs, found in the project's checkout. What
-    cannot be checked is told in a sentence.
+    `server` is a class, or with `until` the path of a file that has a class `Server`. `exercise`
+    names one of the notebooks' exercises. `until` names the last stage whose shared tests it is to
+    pass: the very tests that `pytest` runs, found in the project's checkout. What cannot be checked
+    is told in a sentence.
     """
     try:
         refuse_what_cannot_be_checked(server, exercise, until)
+        if isinstance(server, Path):
+            return verdict(await asyncio.to_thread(run_tests, str(server), until or ""))
         served = with_broker(server, exercise)
         claims, tested = list[Claim](), list[Claim]()
         if exercise:
@@ -63,6 +67,10 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
         )
     if until is not None and until not in NAMES:
         raise CannotJudge(f"There is no stage {until!r}: expected one of {', '.join(NAMES)}.")
+    if isinstance(server, Path):
+        if exercise:
+            raise CannotJudge("An exercise is for a class: expected one, not the path of a file.")
+        return
     if not isinstance(server, type):
         raise CannotJudge(
             f"check expects a class: write check({type(server).__name__}, …), not check({type(server).__name__}(), …)."

@@ -4,7 +4,8 @@ checkout."""
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from asyncio import AbstractEventLoop, new_event_loop
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from stages import STAGES, serve
 from stages.lab.judging.claims import Claim
+from stages.lab.memory.loop import Loop, no_loop
 
 TESTS = Path(__file__).parents[3] / "tests"
 NAMES = [module.rpartition(".")[2] for module in STAGES]
@@ -42,6 +44,11 @@ class Judge:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.option.target = self.server
+
+    def pytest_asyncio_loop_factories(self) -> dict[str, Callable[[], AbstractEventLoop]]:
+        """A class is judged over a network in memory; in a browser, there is no other."""
+        in_memory = isinstance(self.server, type) or sys.platform == "emscripten"
+        return {"memory": Loop} if in_memory else {"system": new_event_loop}
 
     @contextmanager
     def ending_at_ctrl_c(self) -> Iterator[None]:
@@ -96,7 +103,7 @@ def run_tests(server: type[serve.Handler] | str, until: str) -> list[Claim]:
     judge = Judge(server)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
-    with redirect_stderr(StringIO()) as told, judge.ending_at_ctrl_c():
+    with no_loop(), redirect_stderr(StringIO()) as told, judge.ending_at_ctrl_c():
         result = pytest.main(
             [str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until],
             plugins=[judge],

@@ -1,9 +1,11 @@
-"""The one place with threads and sockets: a server in the background, and connections to it."""
+"""The one place with threads and sockets: a server in the background, and connections to it. In a
+browser, `stages.lab.memory` takes its place."""
 
 import asyncio
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -63,6 +65,13 @@ class Background:
             self.thread.join(
                 timeout=2
             )  # a server that hangs stays behind, and dies with the process
+
+
+if sys.platform == "emscripten":
+    from stages.lab.memory.guests import Background
+    from stages.lab.memory.loop import install
+
+    install()
 
 
 def launch(server: serve.Handler) -> Lab:

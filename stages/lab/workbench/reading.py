@@ -108,11 +108,16 @@ def stage_name(server: type) -> str:
 
 
 def is_method(server: type, name: str) -> bool:
-    return inspect.isfunction(vars(server)[name])
+    """Whether somebody has written it: Python's versions differ in what they make by themselves."""
+    method = vars(server).get(name)
+    if not inspect.isfunction(method) or name == "__annotate_func__":
+        return False
+    generated = inspect.unwrap(method).__code__.co_filename == "<string>"
+    return method.__module__ == server.__module__ and not generated
 
 
 def role(server: type, method: str) -> str:
-    if method not in vars(server):
+    if not is_method(server, method):
         return ""
     if not any(method in vars(ancestor) for ancestor in server.__mro__[1:-1]):
         return "●"

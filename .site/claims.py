@@ -1,0 +1,64 @@
+"""The table of claims and stages: what holds from which stage on, as the tests say it."""
+
+import contextlib
+import io
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from stages import STAGES
+
+TESTS = Path(__file__).parent.parent / "tests"
+NAMES = [name.rpartition(".")[2] for name in STAGES]
+
+
+class Collector:
+    """A plugin of pytest that notes which claim is expected to hold on which stage."""
+
+    def __init__(self) -> None:
+        self.signs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            module = item.path.stem.removeprefix("test_")
+            stage = getattr(item, "callspec", None) and item.callspec.params.get("stage")
+            if module in NAMES and stage in NAMES:
+                claim = item.originalname.removeprefix("test_").replace("_", " ")
+                absent = item.get_closest_marker("xfail")
+                self.signs[module, claim][stage] = "·" if absent else "✓"
+
+
+def upright(name: str) -> str:
+    """A heading that takes little room."""
+    return f'<span class="upright">{name}</span>'
+
+
+def page() -> str:
+    """The table as Markdown."""
+    collector = Collector()
+    files = [str(TESTS / f"test_{name}.py") for name in NAMES]
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([*files, "--collect-only", "-q", "-p", "no:cacheprovider"], plugins=[collector])
+    if not collector.signs:
+        raise SystemExit("no claims were found: expected those of tests/")
+    rows = [
+        " | ".join(
+            [f'| <span class="claim">{claim}</span>', *[signs.get(name, "") for name in NAMES], ""]
+        )
+        for (_, claim), signs in collector.signs.items()
+    ]
+    return "\n".join(
+        [
+            "---\nhtml_theme.sidebar_secondary.remove: true\n---\n",
+            "# What each stage promises",
+            "",
+            "✓ the claim holds, and a test of that name runs on this stage; · it does not yet "
+            "hold, and the same test must fail.",
+            "",
+            f"| claim | {' | '.join(map(upright, NAMES))} |",
+            f"|---{'|:-:' * len(NAMES)}|",
+            *rows,
+            "",
+        ]
+    )

@@ -1,0 +1,110 @@
+"""The live notebooks: each runs in the browser from top to bottom, and shows what is stored."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, OpenPage
+from playwright.sync_api import Page
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOME = ("01", "03", "05", "09", "playground")
+PATIENCE = 90
+"""Seconds that a cell may take."""
+
+OPEN = """async (name) => {
+  const until = async (found) => {
+    for (;;) {
+      const value = found();
+      if (value) return value;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const app = await until(() => window.jupyterapp);
+  await app.restored;
+  const panel = await until(() =>
+    [...app.shell.widgets("main")].find(
+      (each) => each.context?.path === name && each.content?.widgets));
+  app.shell.activateById(panel.id);
+  window.panel = await until(() => app.shell.currentWidget === panel && panel);
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  const kernel = await until(() => panel.sessionContext.session?.kernel);
+  await kernel.info;
+  await kernel.requestExecute({ code: "import os; os.environ['TQDM_DISABLE'] = '1'" }).done;
+}"""
+
+RUN = """async ([number, seconds]) => {
+  const notebook = window.panel.content;
+  notebook.activeCellIndex = number;
+  notebook.deselectAll();
+  const run = window.jupyterapp.commands.execute("notebook:run-cell");
+  const late = new Promise((resolve) => setTimeout(() => resolve("late"), seconds * 1000));
+  return (await Promise.race([run, late])) === "late" ? "late" : "done";
+}"""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "notebook" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--all")
+        chosen = [path for path in NOTEBOOKS if every or path.stem.startswith(SOME)]
+        metafunc.parametrize("notebook", chosen, ids=lambda path: path.stem)
+
+
+def opened(new_page: OpenPage, address: str, name: str) -> Page:
+    """A page with a notebook whose kernel is ready."""
+    page = new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{address}/live/lab/index.html?path={name}")
+    page.evaluate(OPEN, name)
+    return page
+
+
+def test_it_shows_in_the_browser_what_is_stored(
+    notebook: Path, new_page: OpenPage, address: str, request: pytest.FixtureRequest
+) -> None:
+    stored = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    page = opened(new_page, address, notebook.name)
+    numbers = [number for number, cell in enumerate(stored) if cell["cell_type"] == "code"]
+    for number in numbers:
+        assert page.evaluate(RUN, [number, PATIENCE]) == "done", f"cell {number} does not end"
+    cells = page.evaluate("() => window.panel.context.model.toJSON()")["cells"]
+    if pictures := request.config.getoption("--pictures"):
+        page.screenshot(path=pictures / f"live_{notebook.stem}.png")
+    came, expected = [{number: outputs(of[number]) for number in numbers} for of in (cells, stored)]
+    different = [number for number in numbers if came[number] != expected[number]]
+    assert {number: came[number] for number in different} == {
+        number: expected[number] for number in different
+    }
+
+
+def outputs(cell: dict[str, Any]) -> list[dict[str, str]]:
+    """What is compared of the outputs of a cell. nbval compares neither widgets nor charts; a
+    browser has none of these, and says so in a sentence."""
+    shown = [bundle(output) for output in cell["outputs"]]
+    return [
+        {kind: data for kind, data in each.items() if "widget" not in kind}
+        for each in shown
+        if "image/png" not in each and not says_why_not(each)
+    ]
+
+
+def bundle(output: dict[str, Any]) -> dict[str, str]:
+    """An output by kinds."""
+    if output["output_type"] == "stream":
+        return {output["name"]: "".join(output["text"])}
+    if output["output_type"] == "error":
+        return {output["ename"]: "\n".join(output["traceback"])}
+    return {
+        kind: "".join(data) if isinstance(data, list) else data
+        for kind, data in output["data"].items()
+    }
+
+
+def says_why_not(shown: dict[str, str]) -> bool:
+    """Whether it says, in one sentence, that a browser cannot do it."""
+    return any(
+        "NotInABrowser" in kind and re.fullmatch(r"Not in a browser: [^\n]+\.", text)
+        for kind, text in shown.items()
+    )

@@ -1,0 +1,158 @@
+"""Servers in loops of their own: what `Background` and `Process` are where there are threads and
+processes."""
+
+import asyncio
+import importlib
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextvars import Context
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from stages import serve
+from stages.connection import Connection
+from stages.lab import experiments
+from stages.lab.memory import network
+from stages.lab.memory.loop import Loop
+from stages.settings import Parser
+
+T = TypeVar("T")
+
+PATIENCE = 1
+"""Seconds that a guest may work without giving way, before it is taken for one that hangs."""
+
+
+class Hangs(Exception):
+    """Raised in a server that works, and does not come to an end."""
+
+
+class WatchedLoop(Loop):
+    """A loop that interrupts its server when it hangs.
+
+    It looks at the lines of learners' code and of experiments alone: the stages come to an end, and
+    each line that is looked at costs as much as ten.
+    """
+
+    hangs = False
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *arguments: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon(self.watch, callback, *arguments, context=context)
+
+    def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
+        sys.settrace(self.called)  # each time: Python forgets a trace function that has raised
+        callback(*arguments)
+
+    def called(self, frame: FrameType, event: str, argument: object) -> Any:
+        return self.line if may_hang(frame.f_code.co_filename) else None
+
+    def line(self, frame: FrameType, event: str, argument: object) -> Any:
+        if time.monotonic() > self.until + PATIENCE:
+            self.until, self.hangs = time.monotonic(), True
+            self.stop()
+            raise Hangs(f"it has not come to an end within {PATIENCE} second")
+        return self.line
+
+    def turn(self) -> None:
+        """One that hangs gets no further turn, as if it still had this one."""
+        if not self.hangs:
+            super().turn()
+
+
+@cache
+def may_hang(path: str) -> bool:
+    return path.startswith(EXPERIMENTS) or not path.startswith(serve.OURS_OR_PYTHONS)
+
+
+EXPERIMENTS = str(Path(experiments.__file__).parent)
+
+
+class Background:
+    """A server in a loop of its own, which takes turns with the one that runs."""
+
+    def __init__(
+        self,
+        handler: serve.Handler,
+        connection: Callable[[asyncio.StreamWriter], Any] = Connection,
+        loop: Loop | None = None,
+    ) -> None:
+        self.loop = loop or Loop()
+        self.serving = AsyncExitStack()
+        listening = serve.listening(handler, network.HOST, 0, connection)
+        try:
+            self.port = self.loop.run_until_complete(self.serving.enter_async_context(listening))
+        except BaseException:
+            self.loop.close()
+            raise
+
+    async def connect(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(network.HOST, self.port, limit=limit)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call a function in the server's loop, where nothing else happens meanwhile."""
+
+        async def call() -> T:
+            return function()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self.loop))
+
+    def reset(self, writer: asyncio.StreamWriter) -> None:
+        """Close the connection at once, as a program that breaks off."""
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"")
+        writer.transport.abort()
+
+    def stop(self) -> None:
+        if not self.loop.is_closed():
+            self.loop.run_until_complete(self.serving.aclose())
+            self.loop.close()
+
+
+class Process:
+    """A server as if it were in a process: `python -m MODULE 0 FLAGS`."""
+
+    def __init__(self, module: str, *flags: str) -> None:
+        stage = importlib.import_module(module).Server
+        parser = Parser(prog=module)
+        parser.add_settings(stage)
+        self.server = stage(**vars(parser.parse_args(flags)))
+        self.connections: list[Connection] = []
+        self.loop = WatchedLoop()
+        self.background = Background(self.server, self.connected, self.loop)
+        self.port = self.background.port
+
+    def connected(self, writer: asyncio.StreamWriter) -> Connection:
+        self.connections.append(Connection(writer))
+        return self.connections[-1]
+
+    def is_busy(self) -> bool:
+        return self.loop.hangs
+
+    def kill(self) -> None:
+        """Give it no time for anything. The system lets go of its connections, and of its file."""
+        if not self.loop.is_closed():
+            KILLED.append(self)
+            self.loop.close()
+            network.vanish(self.loop)
+            for connection in self.connections:
+                end = cast(network.End, connection.writer.transport)
+                end.vanish(reset=bool(end.incoming))
+            if file := getattr(self.server, "file", None):
+                let_go(file.database)
+
+
+KILLED: list[Process] = []
+"""They are kept: what is forgotten is tidied up, and one that was killed tidies up nothing."""
+
+
+def let_go(database: sqlite3.Connection) -> None:
+    """Close a file and leave it as it is, also what SQLite has put beside it."""
+    if sys.version_info >= (3, 12):  # browsers have more
+        database.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+    database.close()
