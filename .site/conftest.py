@@ -70,9 +70,9 @@ OpenPage = Callable[..., Page]
 @pytest.fixture
 def new_page(playwright: Playwright, address: str) -> Iterator[OpenPage]:
     """Opens a page in a new browser, with the settings of a context; it may ask nobody but us."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
-        pytest.exit("no Chromium here: expected `apt install chromium`")
+        pytest.exit("no Chromium here: expected `apt install chromium`, or Chrome")
     chromium = playwright.chromium.launch(executable_path=program, args=QUIET)
     elsewhere: list[str] = []
 

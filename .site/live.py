@@ -42,7 +42,7 @@ def build(output: Path, work: Path) -> None:
     fetch_pyodide(work, static)
     lock = json.loads((static / "pyodide-lock.json").read_text())
     fetch_wheels(static, lock["info"])
-    add_ours(static)
+    add_ours(static, work / "copy")
     lock["packages"] = packages_of(static)
     (static / "pyodide-lock.json").write_text(json.dumps(lock))
     build_lite(output, work, list(lock["packages"]))
@@ -80,9 +80,12 @@ def fetch_wheels(static: Path, pyodide: dict[str, str]) -> None:
             wheel.unlink()
 
 
-def add_ours(static: Path) -> None:
+def add_ours(static: Path, copy: Path) -> None:
     """Our own wheel, with the shared tests, which `check` runs, and their settings."""
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", static, ROOT)
+    shutil.copytree(ROOT / "stages", copy / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", static, copy)
     (ours,) = static.glob("message_queue_stages-*.whl")
     with zipfile.ZipFile(ours, "a", zipfile.ZIP_DEFLATED) as wheel:
         for file in [*sorted((ROOT / "tests").glob("*.py")), ROOT / "pyproject.toml"]:

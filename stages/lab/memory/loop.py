@@ -110,13 +110,13 @@ class Loop(asyncio.BaseEventLoop):
             sys.settrace(before)
 
     def run_in_executor(self, _: Any, function: Callable[..., Any], *arguments: Any) -> Any:  # type: ignore[override]
-        """There are no threads: do it at once. Like a thread, it is not traced."""
+        """There are no threads: do it at once, untraced as in a thread, and tell it later."""
         done, before = self.create_future(), sys.gettrace()
         sys.settrace(None)
         try:
-            done.set_result(function(*arguments))
+            self.call_soon(done.set_result, function(*arguments))
         except Exception as problem:
-            done.set_exception(problem)
+            self.call_soon(done.set_exception, problem)
         finally:
             sys.settrace(before)
         return done

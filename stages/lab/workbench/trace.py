@@ -116,9 +116,9 @@ class TracedLab(Lab):
 
         def note(frame: FrameType, event: str, argument: Any) -> Any:
             nonlocal resumed_at
+            if event != "exception" and frame.f_lineno != resumed_at:
+                self.note(frame)  # Python 3.14 reports a return after an empty loop only as that
             if event == "line":
-                if frame.f_lineno != resumed_at:
-                    self.note(frame)
                 resumed_at = 0
             return note
 
