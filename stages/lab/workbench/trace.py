@@ -112,14 +112,13 @@ class TracedLab(Lab):
         reads = frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR  # goes on at any time
         if reads or not is_of_stage(frame.f_code.co_filename):
             return None
-        resumed_at = frame.f_lineno  # some versions of Python report that line again
+        last = frame.f_lineno  # some versions of Python report the line that is resumed again
 
         def note(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal resumed_at
-            if event != "exception" and frame.f_lineno != resumed_at:
-                self.note(frame)  # Python 3.14 reports a return after an empty loop only as that
-            if event == "line":
-                resumed_at = 0
+            nonlocal last
+            if event != "exception" and frame.f_lineno != last:
+                self.note(frame)  # Python 3.14 reports a return after an empty loop only as such
+                last = frame.f_lineno
             return note
 
         return note
