@@ -43,6 +43,7 @@ def build(output: Path, work: Path) -> None:
     lock = json.loads((static / "pyodide-lock.json").read_text())
     fetch_wheels(static, lock["info"])
     add_ours(static, work / "copy")
+    run("node", HERE / "compile.mjs", static)
     lock["packages"] = packages_of(static)
     (static / "pyodide-lock.json").write_text(json.dumps(lock))
     build_lite(output, work, list(lock["packages"]))

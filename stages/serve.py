@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +36,13 @@ TLS_PATIENCE = 5
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
-OURS_OR_PYTHONS = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, "<frozen")
+OURS_OR_PYTHONS = (
+    str(Path(__file__).parent),
+    str(Path(asyncio.__file__).parent.parent),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    "<frozen",
+)
 """Where the code of the stages, of Python and of its packages lies."""
 
 

@@ -70,7 +70,7 @@ class Loop(asyncio.BaseEventLoop):
         """Something was given to us from outside: ask for a turn."""
         if self.is_guest and not self.has_asked:
             self.host = host_of(asyncio._get_running_loop()) or self.host
-            if self.host:
+            if self.host and not self.host.is_closed():
                 self.has_asked = True
                 self.host.call_soon(self.turn)
 
