@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import live
-import pages
-from tqdm import tqdm
+try:
+    import live
+    import pages
+    from tqdm import tqdm
+except ModuleNotFoundError as missing:
+    problem = f"no {missing.name} here: expected pip install -e '.[site]'"
+    raise SystemExit(problem) from None
 
 
 def main() -> None:
@@ -21,6 +25,8 @@ def main() -> None:
     if not shutil.which("npm"):
         raise SystemExit("no npm here: expected Node.js, from your system or nodejs.org")
     output = Path(sys.argv[1]).resolve()
+    if output.exists() and any(output.iterdir()) and not (output / "live" / "lab").exists():
+        raise SystemExit(f"{output} has other things in it: expected a new folder, or an old site")
     shutil.rmtree(output, ignore_errors=True)
     for part, folder in tqdm([(pages, output), (live, output / "live")], unit="part"):
         with TemporaryDirectory() as work:

@@ -5,13 +5,13 @@ import asyncio
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import claims
+from live import run
 
 from stages.lab import stories
 
@@ -43,8 +43,7 @@ def build(output: Path, work: Path) -> None:
         index.write(contents("Lessons", lessons))
         index.write(contents("Guide", [*sections, "claims", "gallery"]))
         index.write(contents("Code", modules))
-    command = [sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, output]
-    subprocess.run(command, check=True)
+    run(sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, output)
 
 
 def contents(caption: str, pages: Iterable[str]) -> str:

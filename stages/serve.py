@@ -9,7 +9,9 @@ Article: `run_server`, at the end of every listing.
 import asyncio
 import json
 import logging
+import os
 import signal
+import site
 import sys
 import sysconfig
 import traceback
@@ -36,13 +38,13 @@ TLS_PATIENCE = 5
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
-OURS_OR_PYTHONS = (
+LIBRARIES = (
     str(Path(__file__).parent),
     str(Path(asyncio.__file__).parent.parent),
-    sysconfig.get_path("purelib"),
-    sysconfig.get_path("platlib"),
-    "<frozen",
+    *(sysconfig.get_path(kind) for kind in ("purelib", "platlib")),
+    *site.getsitepackages(),
 )
+OURS_OR_PYTHONS = (*(f"{path}{os.sep}" for path in LIBRARIES), "<frozen")
 """Where the code of the stages, of Python and of its packages lies."""
 
 

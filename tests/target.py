@@ -114,11 +114,13 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
         target = load(target)
     if isinstance(target, type):
         # Not at the top: the program, which starts often, goes without.
-        from stages.lab.memory.guests import Background, WatchedLoop
+        from stages.lab.memory import guests, loop
+        from stages.lab.workbench.background import Background
 
+        in_memory = isinstance(asyncio._get_running_loop(), loop.Loop)
         with faults_kept(folder):
             server = target(**trial_settings(target, folder))
-            background = Background(server, loop=WatchedLoop())
+            background = guests.watched(server) if in_memory else Background(server)
             try:
                 yield HOST, background.port
             finally:

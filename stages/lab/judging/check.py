@@ -4,7 +4,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +36,7 @@ async def check(
     try:
         refuse_what_cannot_be_checked(server, exercise, until)
         if isinstance(server, Path):
-            return verdict(await asyncio.to_thread(run_tests, str(server), until or ""))
+            return verdict(await asyncio.to_thread(run_tests, server, until or ""))
         served = with_broker(server, exercise)
         claims, tested = list[Claim](), list[Claim]()
         if exercise:
@@ -45,8 +44,11 @@ async def check(
         if until:
             with TemporaryDirectory() as folder:
                 created(served, folder)
+
+            async def ask() -> list[Claim]:
+                return await asyncio.to_thread(run_tests, served, until)
+
             # A skeleton breaks many, so only what extends a stage is worth asking twice.
-            ask = partial(asyncio.to_thread, run_tests, served, until)
             tested = await (asked_twice(ask) if exercise else ask())
     except CannotJudge as problem:
         return Text(str(problem), str(problem))
@@ -71,6 +73,8 @@ def refuse_what_cannot_be_checked(server: Any, exercise: str | None, until: str 
         if exercise:
             raise CannotJudge("An exercise is for a class: expected one, not the path of a file.")
         return
+    if isinstance(server, str):
+        raise CannotJudge(f"check expects the path of a file: write check(Path({server!r}), …).")
     if not isinstance(server, type):
         raise CannotJudge(
             f"check expects a class: write check({type(server).__name__}, …), not check({type(server).__name__}(), …)."

@@ -35,8 +35,9 @@ class Judge:
     interrupted = False
     session: pytest.Session | None = None
 
-    def __init__(self, server: type[serve.Handler] | str) -> None:
-        self.server = server
+    def __init__(self, server: type[serve.Handler] | str | Path, in_memory: bool) -> None:
+        self.server = str(server) if isinstance(server, Path) else server
+        self.in_memory = in_memory
         self.claims: list[Claim] = []
         # A class is judged in a notebook, where all that goes to stderr is red.
         self.screen = sys.stderr if isinstance(server, str) else sys.stdout
@@ -46,9 +47,7 @@ class Judge:
         config.option.target = self.server
 
     def pytest_asyncio_loop_factories(self) -> dict[str, Callable[[], AbstractEventLoop]]:
-        """A class is judged over a network in memory; in a browser, there is no other."""
-        in_memory = isinstance(self.server, type) or sys.platform == "emscripten"
-        return {"memory": Loop} if in_memory else {"system": new_event_loop}
+        return {"memory": Loop} if self.in_memory else {"system": new_event_loop}
 
     @contextmanager
     def ending_at_ctrl_c(self) -> Iterator[None]:
@@ -90,9 +89,18 @@ class Judge:
         self.given_up = str(session.shouldstop or "")
 
 
-def run_tests(server: type[serve.Handler] | str, until: str) -> list[Claim]:
+def run_tests(
+    server: type[serve.Handler] | str | Path,
+    until: str,
+    *,
+    in_memory: bool = sys.platform == "emscripten",
+) -> list[Claim]:
     """Run the shared tests of all stages up to `until` on a class; or on a file with a class
-    `Server`, a `package.module:Class` or an address, as text. Raises `CannotJudge`."""
+    `Server`, a `package.module:Class` or an address, as text. Raises `CannotJudge`.
+
+    They go over TCP, where a class may use threads and the time of day; in a browser, over a network
+    in memory.
+    """
     if not (TESTS / "conftest.py").exists():
         raise CannotJudge(
             f"the tests are not at {TESTS}: "
@@ -100,7 +108,7 @@ def run_tests(server: type[serve.Handler] | str, until: str) -> list[Claim]:
         )
     if not server:
         raise CannotJudge("there is nothing to judge: expected a file, a class or an address")
-    judge = Judge(server)
+    judge = Judge(server, in_memory)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
     with no_loop(), redirect_stderr(StringIO()) as told, judge.ending_at_ctrl_c():

@@ -19,17 +19,15 @@ from stages import serve
 from stages.connection import Connection
 from stages.lab import experiments
 from stages.lab.memory import network
-from stages.lab.memory.loop import Loop
+from stages.lab.memory.loop import SLICE, Loop
 from stages.settings import Parser
 
 T = TypeVar("T")
 
-PATIENCE = 1
-"""Seconds that a guest may work without giving way, before it is taken for one that hangs."""
 
-
-class Hangs(Exception):
-    """Raised in a server that works, and does not come to an end."""
+class Hangs(BaseException):
+    """Raised in a server that works, and does not come to an end; its `except Exception` lets it
+    pass."""
 
 
 class WatchedLoop(Loop):
@@ -41,23 +39,34 @@ class WatchedLoop(Loop):
 
     hangs = False
 
+    patience = 10.0
+    """Seconds that it may work without giving way, before it is taken for one that hangs."""
+
     def call_soon(  # type: ignore[override]
         self, callback: Any, *arguments: Any, context: Context | None = None
     ) -> asyncio.Handle:
         return super().call_soon(self.watch, callback, *arguments, context=context)
 
     def watch(self, callback: Callable[..., object], *arguments: Any) -> None:
+        self.until = time.monotonic() + SLICE
         sys.settrace(self.called)  # each time: Python forgets a trace function that has raised
-        callback(*arguments)
+        try:
+            callback(*arguments)
+        except (SystemExit, KeyboardInterrupt):  # nor does a process that has ended answer
+            self.hangs = True
+            self.stop()
 
     def called(self, frame: FrameType, event: str, argument: object) -> Any:
         return self.line if may_hang(frame.f_code.co_filename) else None
 
     def line(self, frame: FrameType, event: str, argument: object) -> Any:
-        if time.monotonic() > self.until + PATIENCE:
-            self.until, self.hangs = time.monotonic(), True
+        if time.monotonic() > self.until + self.patience:
+            self.hangs = True
             self.stop()
-            raise Hangs(f"it has not come to an end within {PATIENCE} second")
+            where = f"{frame.f_code.co_qualname.rpartition('<locals>.')[2]}, line {frame.f_lineno}"
+            fault = f"Hangs: no end within {self.patience:g} s in {where}"
+            serve.log.error("Failed: %s", fault, extra={"fault": fault})
+            raise Hangs
         return self.line
 
     def turn(self) -> None:
@@ -110,8 +119,24 @@ class Background:
 
     def stop(self) -> None:
         if not self.loop.is_closed():
-            self.loop.run_until_complete(self.serving.aclose())
-            self.loop.close()
+            try:
+                self.loop.run_until_complete(self.end())
+            except RuntimeError:
+                pass  # a server that does not end stays behind
+            finally:
+                self.loop.close()
+
+    async def end(self) -> None:
+        await self.serving.aclose()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def watched(handler: serve.Handler) -> Background:
+    """Run a server that somebody is still learning to write."""
+    return Background(handler, loop=WatchedLoop())
 
 
 class Process:
@@ -124,6 +149,7 @@ class Process:
         self.server = stage(**vars(parser.parse_args(flags)))
         self.connections: list[Connection] = []
         self.loop = WatchedLoop()
+        self.loop.patience = 1  # in a lesson, somebody waits to see it
         self.background = Background(self.server, self.connected, self.loop)
         self.port = self.background.port
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -40,7 +41,7 @@ class Loop(asyncio.BaseEventLoop):
         super().__init__()
         self.host = host_of(asyncio._get_running_loop())
         self.clock: Clock = self.host.clock if isinstance(self.host, Loop) else Clock()
-        self.is_guest = True
+        self.runs_to_the_end = False
         self.has_asked = False  # for a turn
         self.until = 0.0  # when its turn is over
         self.idle: float | None = None  # how long there is nothing to do
@@ -53,7 +54,7 @@ class Loop(asyncio.BaseEventLoop):
 
     def select(self, timeout: float | None) -> list[Any]:
         """Wait until something happens, at most so many seconds (None: for ever)."""
-        if self.is_guest:
+        if not self.runs_to_the_end:
             if timeout != 0 or time.monotonic() > self.until:
                 self.idle = timeout
                 self.stop()
@@ -68,7 +69,7 @@ class Loop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """Something was given to us from outside: ask for a turn."""
-        if self.is_guest and not self.has_asked:
+        if not self.runs_to_the_end and not self.has_asked:
             self.host = host_of(asyncio._get_running_loop()) or self.host
             if self.host and not self.host.is_closed():
                 self.has_asked = True
@@ -91,12 +92,12 @@ class Loop(asyncio.BaseEventLoop):
             super().run_forever()
 
     def run_until_complete(self, future: Any) -> Any:
-        self.is_guest = False
+        self.runs_to_the_end = True
         try:
             with no_loop():
                 return super().run_until_complete(future)
         finally:
-            self.is_guest = True
+            self.runs_to_the_end = False
             self._write_to_self()  # what is left is done in turns
 
     @contextmanager
@@ -114,17 +115,19 @@ class Loop(asyncio.BaseEventLoop):
         done, before = self.create_future(), sys.gettrace()
         sys.settrace(None)
         try:
-            self.call_soon(done.set_result, function(*arguments))
+            tell: Callable[[], object] = partial(done.set_result, function(*arguments))
         except Exception as problem:
-            self.call_soon(done.set_exception, problem)
+            tell = partial(done.set_exception, problem)
         finally:
             sys.settrace(before)
+        self.call_soon(lambda: done.cancelled() or tell())
         return done
 
 
 def host_of(running: asyncio.AbstractEventLoop | None) -> Any:
-    """Who gives turns when this loop runs: itself, or if it is a guest, its host."""
-    return running.host if isinstance(running, Loop) and running.is_guest else running
+    """The loop that gives turns when this one runs: itself, or if it is a guest, its host, which
+    outlives it."""
+    return (running.host or running) if isinstance(running, Loop) else running
 
 
 @contextmanager

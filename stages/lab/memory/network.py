@@ -16,6 +16,8 @@ from typing import Any, Self, TypeVar
 
 HOST = "127.0.0.1"
 
+Address = tuple[str, int]
+
 Protocol = Any
 """asyncio calls it a protocol: who is told what comes."""
 
@@ -36,8 +38,8 @@ class End(asyncio.Transport):
     protocol: Protocol
     other: "End"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, address: tuple[str, int]) -> None:
-        super().__init__({"socket": self, "sockname": address, "peername": address})
+    def __init__(self, loop: asyncio.AbstractEventLoop, own: Address, others: Address) -> None:
+        super().__init__({"socket": self, "sockname": own, "peername": others})
         self.loop = loop
         self.outgoing = bytearray()  # written, and not yet taken by the network
         self.incoming = bytearray()  # brought by the network, and not yet received
@@ -45,7 +47,7 @@ class End(asyncio.Transport):
         self.reading = True
         self.due = False  # `take` has been asked for
         self.finished = self.closing = self.lost = self.full = self.lingers_not = False
-        self.set_write_buffer_limits()
+        self.low, self.high = 2**14, 2**16
 
     def begin(self, protocol: Protocol) -> None:
         self.protocol = protocol
@@ -60,6 +62,8 @@ class End(asyncio.Transport):
     # Sending
 
     def write(self, data: Any) -> None:
+        if self.finished:
+            raise RuntimeError("Cannot call write() after write_eof()")
         if not self.closing:
             self.outgoing += data
             self.push()
@@ -109,6 +113,7 @@ class End(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = 2**16 if high is None else high
         self.low = self.high // 4 if low is None else low
+        self.tell_of_room()
 
     # Receiving
 
@@ -215,7 +220,7 @@ class Listener:
     async def __aexit__(self, *_: object) -> None:
         self.close()
 
-    def getsockname(self) -> tuple[str, int]:
+    def getsockname(self) -> Address:
         return self.address
 
     async def start_serving(self) -> None:
@@ -254,11 +259,12 @@ E = TypeVar("E", bound=End)
 def connected(
     near: asyncio.AbstractEventLoop,
     far: asyncio.AbstractEventLoop,
-    address: tuple[str, int],
+    address: Address,
     kind: type[E],
 ) -> tuple[E, E]:
     """The two ends of a connection between two loops, which may be the same."""
-    ends = kind(near, address), kind(far, address)
+    own = HOST, next(PORTS)
+    ends = kind(near, own, address), kind(far, address, own)
     ends[0].other, ends[1].other = ends[1], ends[0]
     return ends
 
