@@ -13,7 +13,6 @@ import os
 import signal
 import site
 import sys
-import sysconfig
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -38,12 +37,11 @@ TLS_PATIENCE = 5
 OPEN_FILES = 10_500
 """Enough for ten thousand connections."""
 
-LIBRARIES = (
-    str(Path(__file__).parent),
-    str(Path(asyncio.__file__).parent.parent),
-    *(sysconfig.get_path(kind) for kind in ("purelib", "platlib")),
-    *site.getsitepackages(),
-)
+LIBRARIES = [
+    Path(__file__).parent,
+    Path(asyncio.__file__).parent.parent,
+    *map(Path, site.getsitepackages()),
+]
 OURS_OR_PYTHONS = (*(f"{path}{os.sep}" for path in LIBRARIES), "<frozen")
 """Where the code of the stages, of Python and of its packages lies."""
 

@@ -83,7 +83,8 @@ class Link:
     # What the client does
 
     def say(self, data: bytes) -> None:
-        self.near.write(data)
+        if not self.near.finished:
+            self.near.write(data)
 
     def end(self) -> None:
         self.near.write_eof()

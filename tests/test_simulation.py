@@ -208,6 +208,8 @@ class Client:
 
     def connect(self) -> Link | None:
         if not self.link or self.link.lost:
+            if self.link:
+                self.link.cut()  # what may still come on it is of another life
             self.link = None
             if self.world.server and not self.world.server.failed:
                 self.rest = b""
