@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 class Hangs(BaseException):
-    """Raised in a server that works, and does not come to an end; its `except Exception` lets it
-    pass."""
+    """Raised in a server that works, and does not come to an end. No `except Exception` stops
+    it."""
 
 
 class WatchedLoop(Loop):
