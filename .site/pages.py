@@ -75,17 +75,21 @@ def slug(section: str) -> str:
 def linked(text: str) -> str:
     """With links to the pages here, in place of those to files."""
     text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
-    text = re.sub(r"\]\((stages/[\w/]+?)(?:/__init__)?\.py\)", module_link, text)
+    text = MODULE.sub(module_link, text)
     return re.sub(r"\[([^]]+)\]\(tests/[\w./]+\)", r"\1", text)
 
 
+MODULE = re.compile(r"\]\((\.\./)?(stages/[\w/]+?)(?:/__init__)?\.py\)")
+
+
 def module_link(found: re.Match[str]) -> str:
-    return f"](code/{found[1].replace('/', '.')}.md)"
+    return f"]({found[1] or ''}code/{found[2].replace('/', '.')}.md)"
 
 
 def write_lesson(work: Path, path: Path) -> str:
     """A notebook, with a button below its title, and its answers folded."""
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8").replace("](../README.md)", "](../index.md)")
+    notebook = json.loads(MODULE.sub(module_link, text))
     for cell in notebook["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
         tags += ["hide-output"] if "predict" in tags else []

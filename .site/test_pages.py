@@ -28,7 +28,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
     dead = {
         (str(path.relative_to(site)), link)
         for path, text in pages.items()
-        for link in re.findall(r'(?:href|src)="([^"#?][^"]*)"', text)
+        for link in re.findall(r'(?:href|src)="([^"?][^"]*)"', text)
         if not leads_somewhere(path, link)
     }
     assert dead == set()
@@ -37,7 +37,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
 def leads_somewhere(page: Path, link: str) -> bool:
     """Whether a link has a target in the site; those to elsewhere are not followed."""
     path, anchor = urldefrag(unquote(link.partition("?")[0]))
-    target = (page.parent / path).resolve()
+    target = (page.parent / path).resolve() if path else page
     if re.match(r"\w+:|//", path):
         return True
     return target.exists() and (not anchor or f'id="{anchor}"' in target.read_text("utf-8"))
