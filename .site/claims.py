@@ -3,14 +3,10 @@
 import contextlib
 import io
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-from stages import STAGES
-
-TESTS = Path(__file__).parent.parent / "tests"
-NAMES = [name.rpartition(".")[2] for name in STAGES]
+from stages.lab.judging.shared_tests import NAMES, TESTS
 
 
 class Collector:
@@ -20,15 +16,14 @@ class Collector:
         self.signs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        matrix = session.config.pluginmanager.get_plugin("matrix")
         for item in session.items:
-            module = item.path.stem.removeprefix("test_")
+            introduced = matrix.introduced_in(item.module)
             stage = getattr(item, "callspec", None) and item.callspec.params.get("stage")
-            if module in NAMES and stage in NAMES:
-                claim = item.originalname.removeprefix("test_").replace("_", " ")
-                absent = item.get_closest_marker("xfail")
-                self.signs[module, claim].setdefault(stage, "✓")
-                if absent:
-                    self.signs[module, claim][stage] = "·"
+            if introduced and stage in NAMES:
+                signs = self.signs[introduced, matrix.claim_of(item.name)]
+                absent = item.get_closest_marker("xfail") or signs.get(stage) == "·"
+                signs[stage] = "·" if absent else "✓"
 
 
 def upright(name: str) -> str:

@@ -99,6 +99,17 @@ class Plain:
     ("server", "what", "sentence"),
     [
         (basic.Server, {}, "Nothing was checked: expected an exercise"),
+        (
+            "mine.py",
+            {"until": "basic"},
+            "check expects the path of a file: write check(Path('mine.py')",
+        ),
+        (Path("mine.py"), {"exercise": "unsubscribe"}, "An exercise is for a class"),
+        (
+            Path("/nowhere/mine.py"),
+            {"until": "basic"},
+            "cannot load /nowhere/mine.py: FileNotFound",
+        ),
         (basic.Server, {"exercise": "cooking"}, "There is no exercise 'cooking': expected one of"),
         (basic.Server, {"until": "cooking"}, "There is no stage 'cooking': expected one of basic,"),
         (basic.Server(), {"until": "basic"}, "check expects a class: write check(Server, …), not"),

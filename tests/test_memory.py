@@ -6,6 +6,7 @@ import errno
 import gc
 import importlib
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +18,7 @@ import pytest
 from stages import basic, serve
 from stages.client import Client
 from stages.lab.judging.shared_tests import run_tests
-from stages.lab.memory import guests, network
+from stages.lab.memory import NotInABrowser, guests, network
 from stages.lab.memory.loop import Loop, Stuck
 
 Main = Callable[[], Coroutine[Any, Any, None]]
@@ -241,6 +242,24 @@ def test_a_server_that_hangs_is_interrupted_and_answers_nobody(
 
     run(main())
     assert "Hangs: no end within 0.05 s in Hanging.handle_client, line" in caplog.text
+
+
+def test_a_class_that_hangs_is_given_up_and_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guests.WatchedLoop, "patience", 0.05)
+    first, last = run_tests(Hanging, "basic", in_memory=True)
+    assert first.fault.startswith("Hangs: no end within 0.05 s in Hanging.handle_client")
+    assert "does not answer" in last.got
+
+
+def test_there_is_no_tls() -> None:
+    async def main() -> None:
+        context = ssl.create_default_context()
+        with pytest.raises(NotInABrowser, match="no TLS"):
+            await asyncio.start_server(print, network.HOST, 0, ssl=context)
+        with pytest.raises(NotInABrowser, match="no TLS"):
+            await Client.connect(7777, ssl=context)
+
+    run(main())
 
 
 def test_a_server_that_exits_takes_nobody_with_it() -> None:

@@ -106,8 +106,7 @@ def pytest_runtest_makereport(
         held.extend([] if report.failed else [item])
     if wanted and call.excinfo and report.failed:
         report.longrepr = report.claim.explained()
-        hangs = report.claim.fault.startswith("Hangs")
-        unanswered.extend([item] if hangs or call.excinfo.errisinstance(NoAnswer) else [])
+        unanswered.extend([item] if call.excinfo.errisinstance(NoAnswer) else [])
         if call.excinfo.errisinstance(target.Unusable):
             item.session.shouldstop = f"the server is gone: {call.excinfo.value}"
         elif len(unanswered) == 3 or (unanswered and (not held or target.address_of(wanted))):

@@ -1,7 +1,6 @@
 """Lesson 12: users, certificates, and servers for a few lines."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -48,10 +47,10 @@ class Authority:
 
     @cached_property
     def authority(self) -> Any:
-        if sys.platform == "emscripten":
-            raise NotInABrowser("Python has no TLS there")
-        import trustme
-
+        try:
+            import trustme
+        except ImportError:
+            raise NotInABrowser("Python has no TLS there") from None
         return trustme.CA()
 
     def certificate(self, name: str) -> str:

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing, suppress
 from contextvars import Context
 from functools import cache
 from pathlib import Path
@@ -119,12 +119,9 @@ class Background:
 
     def stop(self) -> None:
         if not self.loop.is_closed():
-            try:
+            # One that does not end stays behind.
+            with closing(self.loop), suppress(RuntimeError):
                 self.loop.run_until_complete(self.end())
-            except RuntimeError:
-                pass  # a server that does not end stays behind
-            finally:
-                self.loop.close()
 
     async def end(self) -> None:
         await self.serving.aclose()

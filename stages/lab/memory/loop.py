@@ -88,8 +88,9 @@ class Loop(asyncio.BaseEventLoop):
 
     def run_forever(self) -> None:
         self.until = time.monotonic() + SLICE
-        with no_loop(), self.own_trace():
+        with no_loop(), traced_by(self.trace):
             super().run_forever()
+            self.trace = sys.gettrace()
 
     def run_until_complete(self, future: Any) -> Any:
         self.runs_to_the_end = True
@@ -100,26 +101,14 @@ class Loop(asyncio.BaseEventLoop):
             self.runs_to_the_end = False
             self._write_to_self()  # what is left is done in turns
 
-    @contextmanager
-    def own_trace(self) -> Iterator[None]:
-        before = sys.gettrace()
-        sys.settrace(self.trace)
-        try:
-            yield
-        finally:
-            self.trace = sys.gettrace()
-            sys.settrace(before)
-
     def run_in_executor(self, _: Any, function: Callable[..., Any], *arguments: Any) -> Any:  # type: ignore[override]
         """There are no threads: do it at once, untraced as in a thread, and tell it later."""
-        done, before = self.create_future(), sys.gettrace()
-        sys.settrace(None)
-        try:
-            tell: Callable[[], object] = partial(done.set_result, function(*arguments))
-        except Exception as problem:
-            tell = partial(done.set_exception, problem)
-        finally:
-            sys.settrace(before)
+        done = self.create_future()
+        with traced_by(None):
+            try:
+                tell: Callable[[], object] = partial(done.set_result, function(*arguments))
+            except Exception as problem:
+                tell = partial(done.set_exception, problem)
         self.call_soon(lambda: done.cancelled() or tell())
         return done
 
@@ -128,6 +117,17 @@ def host_of(running: asyncio.AbstractEventLoop | None) -> Any:
     """The loop that gives turns when this one runs: itself, or if it is a guest, its host, which
     outlives it."""
     return (running.host or running) if isinstance(running, Loop) else running
+
+
+@contextmanager
+def traced_by(function: Any) -> Iterator[None]:
+    """Meanwhile, this is the trace function, or there is none."""
+    before = sys.gettrace()
+    sys.settrace(function)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 @contextmanager

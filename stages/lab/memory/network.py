@@ -14,6 +14,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
+from stages.lab.memory import NotInABrowser
+
 HOST = "127.0.0.1"
 
 Address = tuple[str, int]
@@ -32,9 +34,6 @@ class End(asyncio.Transport):
     capacity = 2**18
     """Bytes that the network takes for somebody who does not read."""
 
-    chunk = 2**16
-    """Bytes that are received at a time."""
-
     protocol: Protocol
     other: "End"
 
@@ -47,7 +46,7 @@ class End(asyncio.Transport):
         self.reading = True
         self.due = False  # `take` has been asked for
         self.finished = self.closing = self.lost = self.full = self.lingers_not = False
-        self.low, self.high = 2**14, 2**16
+        self.set_write_buffer_limits()
 
     def begin(self, protocol: Protocol) -> None:
         self.protocol = protocol
@@ -143,8 +142,8 @@ class End(asyncio.Transport):
                 self.close()
 
     def piece(self) -> int:
-        """How much of what has come is received at once."""
-        return self.chunk
+        """How many bytes of what has come are received at once, at most."""
+        return 2**16
 
     def hear_of_end(self, ending: OSError | bool) -> None:
         self.ending = self.ending or ending
@@ -307,4 +306,4 @@ async def create_connection(
 
 def refuse_tls(ssl: object) -> None:
     if ssl:
-        raise NotImplementedError("there is no TLS on the network in memory")
+        raise NotInABrowser("there is no TLS on its network in memory")
