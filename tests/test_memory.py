@@ -262,7 +262,7 @@ def test_there_is_no_tls() -> None:
     run(main())
 
 
-def test_a_server_that_exits_takes_nobody_with_it() -> None:
+def test_a_server_that_exits_takes_nobody_with_it(caplog: pytest.LogCaptureFixture) -> None:
     class Exits(basic.Server):
         async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
             sys.exit()
@@ -275,9 +275,13 @@ def test_a_server_that_exits_takes_nobody_with_it() -> None:
         background.stop()
 
     run(main())
+    gc.collect()
+    assert caplog.text == ""  # nor is told of it later, by whatever runs then
 
 
-def test_a_server_that_does_not_want_to_end_is_left_behind() -> None:
+def test_a_server_that_does_not_want_to_end_is_left_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Stubborn(basic.Server):
         async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
             try:
@@ -292,9 +296,10 @@ def test_a_server_that_does_not_want_to_end_is_left_behind() -> None:
         background.stop()
         assert background.loop.is_closed()
         writer.transport.abort()
-        guests.KILLED.append(background)  # type: ignore[arg-type]  # its task is still pending
 
     run(main())
+    gc.collect()
+    assert caplog.text == ""
 
 
 def test_a_timer_outlives_the_loop_that_woke_its_owner() -> None:

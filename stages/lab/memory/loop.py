@@ -101,6 +101,11 @@ class Loop(asyncio.BaseEventLoop):
             self.runs_to_the_end = False
             self._write_to_self()  # what is left is done in turns
 
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """What a closed loop has left behind is nobody's fault any more."""
+        if not self.is_closed():
+            super().call_exception_handler(context)
+
     def run_in_executor(self, _: Any, function: Callable[..., Any], *arguments: Any) -> Any:  # type: ignore[override]
         """There are no threads: do it at once, untraced as in a thread, and tell it later."""
         done = self.create_future()
