@@ -1,36 +1,39 @@
 """How sharp are the tests? Change the stages by machine, one place at a time, and count the changes
 that no test notices.
 
-    $ python tests/mutants.py                           # everything: some hours
+    $ python tests/mutants.py                           # everything: two hours
     $ python tests/mutants.py caching beyond/outbox     # some files
 
-A change is caught if a test fails, or hangs. Not all that survive are faults of the tests: some
-change nothing that a client could see.
+A change is caught if a test fails, or hangs. Only tests that call the changed function are run, the
+quickest first. Not all that survive are faults of the tests: some change nothing that a client could
+see.
 
 Source: DeMillo, Lipton and Sayward, *Hints on Test Data Selection* (1978).
 """
 
 import ast
 import copy
+import json
 import os
 import shutil
 import signal
 import sys
+import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 100
-"""Seconds after which a mutant has hung."""
-
 # Spelled out: a module that this program imports would not be imported anew, changed, by a mutant.
 SHARED = [
     "basic", "delivery", "caching", "last_seen", "disconnects",
@@ -74,12 +77,24 @@ UNTOUCHED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, 
 
 
 class Mutant(NamedTuple):
+    function: int
+    """The line on which the changed function begins, as Python counts: with its decorators."""
+
     line: int
     was: str
     source: str
     """The whole file, changed."""
 
     now: str
+
+
+class Test(NamedTuple):
+    name: str
+    seconds: float
+
+
+Called = dict[int, list[Test]]
+"""The tests that call a function, by the line on which it begins."""
 
 
 def variants(node: ast.AST) -> Iterator[ast.AST]:
@@ -132,13 +147,15 @@ def is_logging(value: ast.expr) -> bool:
     return ast.unparse(value).startswith(("log.", "yield", "print("))
 
 
-def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str, int | None]]:
+def places(tree: ast.Module) -> Iterator[tuple[int, ast.AST, str, int | None]]:
     """Every field of every node that holds another one, inside functions: what is changed there
-    runs."""
+    runs. With the line on which the function begins."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            for statement in function.body:
-                yield from places_in(function, "body", function.body.index(statement))
+            begins = min(each.lineno for each in (function, *function.decorator_list))
+            for number in range(len(function.body)):
+                for place in places_in(function, "body", number):
+                    yield begins, *place
 
 
 def places_in(
@@ -161,7 +178,7 @@ def places_in(
 
 def mutants_of(source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
-    for parent, field, number in places(tree):
+    for function, parent, field, number in places(tree):
         holder = getattr(parent, field)
         node = holder if number is None else holder[number]
         for variant in variants(node):
@@ -169,7 +186,7 @@ def mutants_of(source: str) -> Iterator[Mutant]:
             changed = ast.unparse(ast.fix_missing_locations(tree))
             put(parent, field, number, node)
             was, now = (ast.unparse(each).partition("\n")[0] for each in (node, variant))
-            yield Mutant(getattr(node, "lineno", 0), was, changed, now)
+            yield Mutant(function, getattr(node, "lineno", 0), was, changed, now)
 
 
 def put(parent: ast.AST, field: str, number: int | None, node: ast.AST) -> None:
@@ -179,27 +196,58 @@ def put(parent: ast.AST, field: str, number: int | None, node: ast.AST) -> None:
         getattr(parent, field)[number] = node
 
 
-class Chosen:
-    """A pytest plugin: the tests of a file's own stage come first."""
+class Watching:
+    """A pytest plugin: notes which tests call which functions of a file, and how long they take.
 
-    def __init__(self, name: str) -> None:
-        self.stage = name.rpartition("/")[2]
+    Of a file that is a stage's, a claim is tried on this stage, on an early one, on `acks`, and on
+    the last that has the file.
+    """
 
-    @pytest.hookimpl(trylast=True)
+    def __init__(self, tree: str, name: str) -> None:
+        self.path = f"{tree}/stages/{name}.py"
+        self.notes = f"{tree}/called.json"
+        own = name.rpartition("/")[2]
+        late = own in ("fast", "whole_lines")
+        last = "disconnects" if own in FIVE else "fast" if late else "durable"
+        last = "secure" if own in ("guard", "users") else last
+        self.stages = {None, own, "basic" if own in FIVE else "replies", "acks", last}
+        self.called: set[int] = set()
+        self.starts_a_process = False
+        self.tests: dict[int, list[Test]] = defaultdict(list)
+
+    def pytest_configure(self) -> None:
+        sys.addaudithook(self.hear)
+        threading.settrace(self.trace)
+
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted(filter(self.is_wanted, items), key=self.is_of_another)
+        items[:] = [item for item in items if stage_of(item) in self.stages]
 
-    def is_wanted(self, item: pytest.Item) -> bool:
-        """A claim is tried on the file's own stage, on `acks`, and on the last that has the file."""
-        late = self.stage in ("fast", "whole_lines")
-        last = "disconnects" if self.stage in FIVE else "fast" if late else "durable"
-        last = "secure" if self.stage in ("guard", "users") else last
-        early = "basic" if self.stage in FIVE else "replies"
-        return stage_of(item) in (None, self.stage, early, "acks", last)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.called.clear()
+        self.starts_a_process = False
+        started = time.monotonic()
+        sys.settrace(self.trace)
+        result = yield
+        sys.settrace(None)
+        test = Test(item.nodeid, time.monotonic() - started)
+        for line in EVERY if self.starts_a_process else self.called:
+            self.tests[line].append(test)
+        return result
 
-    def is_of_another(self, item: pytest.Item) -> bool:
-        module = getattr(getattr(item, "module", None), "__name__", "")
-        return stage_of(item) != self.stage and module != f"test_{self.stage}"
+    def trace(self, frame: FrameType, *_: object) -> None:
+        if frame.f_code.co_filename == self.path:
+            self.called.add(frame.f_code.co_firstlineno)
+
+    def hear(self, event: str, _: object) -> None:
+        self.starts_a_process |= event == "subprocess.Popen"
+
+    def pytest_sessionfinish(self) -> None:
+        Path(self.notes).write_text(json.dumps(self.tests), encoding="utf-8")
+
+
+EVERY = range(1, 1000)
+"""The lines of any file: nobody sees what is called in another process."""
 
 
 def stage_of(item: pytest.Item) -> str | None:
@@ -207,7 +255,19 @@ def stage_of(item: pytest.Item) -> str | None:
     return stage
 
 
-def run_tests(tree: str, name: str) -> None:
+class Chosen:
+    """A pytest plugin: runs these tests, in their order."""
+
+    def __init__(self, tests: list[Test]) -> None:
+        self.turns = {test.name: turn for turn, test in enumerate(tests)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        chosen = [item for item in items if item.nodeid in self.turns]
+        items[:] = sorted(chosen, key=lambda item: self.turns[item.nodeid])
+
+
+def run_tests(tree: str, files: set[str], plugin: Watching | Chosen) -> None:
     """Run the tests on the files in `tree`; ends the process, with 0 if all passed."""
     os.setsid()
     sys.dont_write_bytecode = True
@@ -219,40 +279,63 @@ def run_tests(tree: str, name: str) -> None:
     import peer
 
     peer.TIMEOUT = 3
-    files = [f"tests/test_{each}.py" for each in JUDGES[name]]
     options = ["-x", "-m", "", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
-    os._exit(pytest.main([*files, *options], plugins=[Chosen(name)]))
+    os._exit(pytest.main([*files, *options], plugins=[plugin]))
 
 
-def survives(tree: str, name: str) -> bool:
-    process = get_context("fork").Process(target=run_tests, args=(tree, name))
+def passed(tree: str, files: set[str], plugin: Watching | Chosen, timeout: float) -> bool:
+    """Run the tests in a process of their own. One that takes longer has hung."""
+    process = get_context("fork").Process(target=run_tests, args=(tree, files, plugin))
     process.start()
-    process.join(TIMEOUT)
+    process.join(timeout)
     if process.exitcode is None:
         os.killpg(process.pid or 0, signal.SIGKILL)
         process.join()
     return process.exitcode == 0
 
 
+def tests_of(name: str, tree: str) -> Called:
+    """The tests that call a file's functions, the quickest first."""
+    watching = Watching(tree, name)
+    if not passed(tree, {f"tests/test_{each}.py" for each in JUDGES[name]}, watching, 1000):
+        raise SystemExit(f"the tests of {name} fail as it is: expected that they pass")
+    called = json.loads(Path(watching.notes).read_text(encoding="utf-8"))
+    return {
+        int(line): sorted((Test(*test) for test in tests), key=lambda test: test.seconds)
+        for line, tests in called.items()
+    }
+
+
+def survives(mutant: Mutant, path: Path, called: Called) -> bool:
+    """Whether no test catches it. `path` is the file that it changes, in a tree of its own."""
+    tests = called.get(mutant.function, [])
+    tree = str(path).partition("/stages/")[0]
+    source = path.read_text(encoding="utf-8")
+    path.write_text(mutant.source, encoding="utf-8")
+    for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        stale.unlink()
+    try:
+        files = {test.name.partition("::")[0] for test in tests}
+        timeout = 20 + sum(test.seconds for test in tests)  # those were watched, thus slower
+        return not tests or passed(tree, files, Chosen(tests), timeout)
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
 def survivors(name: str, trees: SimpleQueue[str], pool: ThreadPoolExecutor) -> Iterator[Mutant]:
     """Yield the mutants of a file that no test catches."""
-    path = Path("stages") / f"{name}.py"
-    source = (ROOT / path).read_text(encoding="utf-8")
+    tree = trees.get()
+    called = tests_of(name, tree)
+    trees.put(tree)
 
     def try_out(mutant: Mutant) -> bool:
         tree = trees.get()
         try:
-            (Path(tree) / path).write_text(mutant.source, encoding="utf-8")
-            for stale in (Path(tree) / path.parent / "__pycache__").glob(f"{path.stem}.*"):
-                stale.unlink()
-            return survives(tree, name)
+            return survives(mutant, Path(tree) / "stages" / f"{name}.py", called)
         finally:
-            (Path(tree) / path).write_text(source, encoding="utf-8")
             trees.put(tree)
 
-    if not try_out(Mutant(0, "", source, "")):
-        raise SystemExit(f"the tests of {name} fail as it is: expected that they pass")
-    mutants = list(mutants_of(source))
+    mutants = list(mutants_of((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8")))
     results = pool.map(try_out, mutants)
     for mutant, survived in tqdm(
         zip(mutants, results, strict=True), name, len(mutants), leave=False
