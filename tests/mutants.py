@@ -5,8 +5,8 @@ that no test notices.
     $ python tests/mutants.py caching beyond/outbox     # some files
 
 A change is caught if a test fails, or hangs. Only tests that call the changed function are run, the
-quickest first. Not all that survive are faults of the tests: some change nothing that a client could
-see.
+quickest first, and none of the slow ones. Not all that survive are faults of the tests: some change
+nothing that a client could see.
 
 Source: DeMillo, Lipton and Sayward, *Hints on Test Data Selection* (1978).
 """
@@ -279,7 +279,7 @@ def run_tests(tree: str, files: set[str], plugin: Watching | Chosen) -> None:
     import peer
 
     peer.TIMEOUT = 3
-    options = ["-x", "-m", "", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist"]
     os._exit(pytest.main([*files, *options], plugins=[plugin]))
 
 

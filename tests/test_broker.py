@@ -256,12 +256,15 @@ def test_work_that_comes_back_is_kept_also_where_too_much_waits() -> None:
 def test_a_worker_that_says_nothing_of_it_has_at_most_a_thousand_messages_in_flight() -> None:
     bench = Bench()
     bench.work(ALICE)
-    lines = [
-        {"command": "send", "topic": "jobs", "msg": f"{n}", "delivery": "one"} for n in range(1001)
-    ]
-    sent = bench.batch((BOSS, b"\n".join(json.dumps(line).encode() for line in lines)))
-    assert len(jobs(sent)) == 1000
+    assert len(jobs(bench.job(*map(str, range(1001))))) == 1000
     assert jobs(bench.say(ALICE, "ack", index=500)) == [(ALICE, "1000", False)]
+
+
+def test_a_worker_that_acknowledges_no_longer_has_room_whatever_it_still_holds() -> None:
+    bench = Bench()
+    bench.work(ALICE)
+    bench.job(*map(str, range(1001)))
+    assert jobs(bench.say(ALICE, "subscribe")) == [(ALICE, "1000", False)]
 
 
 def test_a_worker_that_dies_with_much_is_relieved_in_slices(

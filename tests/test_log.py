@@ -10,7 +10,8 @@ import pytest
 
 from stages.beyond import acks
 from stages.beyond.broker import Batch
-from stages.beyond.log import Log, encode
+from stages.beyond.in_flight import Worker, WorkPiece
+from stages.beyond.log import Log, decode, encode
 
 BATCH = Batch(1.0, [(1, b'{"command": "subscribe", "topic": "foo"}')])
 
@@ -73,6 +74,16 @@ def test_a_file_is_for_one_process_at_a_time(path: str, log: Log) -> None:
         Log(path).open()
 
 
+def test_a_file_that_is_refused_is_closed(path: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE of_others (x)")
+    refused = Log(path)
+    with pytest.raises(OSError, match="it has format 0"):
+        refused.open()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        refused.database.execute("SELECT 1")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -110,3 +121,21 @@ def test_after_a_snapshot_the_log_begins_anew(path: str, log: Log) -> None:
             copy.restore(piece)
         assert list(again.read()) == [BATCH]
     assert list(copy.topics["foo"].subscribers.clients) == [1]
+
+
+def test_what_a_snapshot_has_replaced_is_deleted_also_after_a_restart(path: str, log: Log) -> None:
+    for _ in range(3):
+        log.append(BATCH)
+    log.begin_snapshot()
+    log.append(None, [encode("piece")], True)
+    log.close()
+    with closing(Log(path)) as again:
+        again.open()
+        while not again.swept:
+            again.append(None)
+        assert again.database.execute("SELECT count(*) FROM log").fetchone() == (0,)
+
+
+def test_a_piece_with_half_a_character_is_read_as_it_was_written() -> None:
+    piece = WorkPiece("half a pair \ud800", {1: Worker()}, [1], {7: [1]}, None)
+    assert decode(encode(piece), WorkPiece) == piece

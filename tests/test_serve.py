@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stages import basic, caching, delivery, serve
-from stages.beyond import acks, durable
+from stages.beyond import acks, cluster, durable, secure
 from stages.lab.experiments import small
-from stages.settings import trial_settings
+from stages.settings import Parser, trial_settings
 
 
 class Faulty(basic.Server):
@@ -100,6 +100,7 @@ def test_a_trial_has_the_same_lots_each_time_a_file_of_its_own_and_a_short_cache
     assert trial_settings(small.Journal, "/tmp")["data"] == "/tmp/messages.db"  # a learner's own
     chosen = trial_settings(durable.Server, "/tmp")
     assert chosen == {"seed": 42, "data": "/tmp/messages.db", "cache_length": 100}
+    assert trial_settings(cluster.Server, "/tmp")["log"] == "/tmp"
 
 
 @pytest.mark.parametrize(
@@ -121,5 +122,15 @@ def test_settings_at_their_borders_are_accepted() -> None:
     assert delivery.Server(seed=2**63 - 1).seed == 2**63 - 1
     assert caching.Server(cache_length=0).cache_length == 0
     assert acks.Server(ack_timeout=0.001).ack_timeout == 0.001
-    with pytest.raises(TypeError):
-        caching.Server(7)
+    for server in (caching.Server, secure.Server):
+        with pytest.raises(TypeError, match="positional"):
+            server(7)  # type: ignore[arg-type]
+
+
+def test_the_help_tells_of_each_setting_its_meaning_and_default() -> None:
+    parser = Parser()
+    parser.add_settings(durable.Server)
+    text = " ".join(parser.format_help().split())
+    assert "--data DATA the file that keeps the messages (default: messages.db) " in text
+    assert "--cache-length N messages kept of each topic (default: 10000) " in text
+    assert "--seed N the same random choices each time, for the same N --" in text
