@@ -13,6 +13,7 @@ Source: DeMillo, Lipton and Sayward, *Hints on Test Data Selection* (1978).
 
 import ast
 import copy
+import faulthandler
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
@@ -256,15 +258,25 @@ def stage_of(item: pytest.Item) -> str | None:
 
 
 class Chosen:
-    """A pytest plugin: runs these tests, in their order."""
+    """A pytest plugin: runs these tests, in their order. One that takes much longer than it did has
+    hung, and ends the process."""
 
     def __init__(self, tests: list[Test]) -> None:
         self.turns = {test.name: turn for turn, test in enumerate(tests)}
+        self.seconds = {test.name: test.seconds for test in tests}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         chosen = [item for item in items if item.nodeid in self.turns]
         items[:] = sorted(chosen, key=lambda item: self.turns[item.nodeid])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        patience = 10 + 3 * self.seconds[item.nodeid]
+        faulthandler.dump_traceback_later(patience, exit=True, file=2)
+        result = yield
+        faulthandler.cancel_dump_traceback_later()
+        return result
 
 
 def run_tests(tree: str, files: set[str], plugin: Watching | Chosen) -> None:
@@ -283,21 +295,20 @@ def run_tests(tree: str, files: set[str], plugin: Watching | Chosen) -> None:
     os._exit(pytest.main([*files, *options], plugins=[plugin]))
 
 
-def passed(tree: str, files: set[str], plugin: Watching | Chosen, timeout: float) -> bool:
-    """Run the tests in a process of their own. One that takes longer has hung."""
+def passed(tree: str, files: set[str], plugin: Watching | Chosen) -> bool:
+    """Run the tests in a process of their own, and end what they have left running."""
     process = get_context("fork").Process(target=run_tests, args=(tree, files, plugin))
     process.start()
-    process.join(timeout)
-    if process.exitcode is None:
+    process.join()
+    with suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
-        process.join()
     return process.exitcode == 0
 
 
 def tests_of(name: str, tree: str) -> Called:
     """The tests that call a file's functions, the quickest first."""
     watching = Watching(tree, name)
-    if not passed(tree, {f"tests/test_{each}.py" for each in JUDGES[name]}, watching, 1000):
+    if not passed(tree, {f"tests/test_{each}.py" for each in JUDGES[name]}, watching):
         raise SystemExit(f"the tests of {name} fail as it is: expected that they pass")
     called = json.loads(Path(watching.notes).read_text(encoding="utf-8"))
     return {
@@ -316,8 +327,7 @@ def survives(mutant: Mutant, path: Path, called: Called) -> bool:
         stale.unlink()
     try:
         files = {test.name.partition("::")[0] for test in tests}
-        timeout = 20 + sum(test.seconds for test in tests)  # those were watched, thus slower
-        return not tests or passed(tree, files, Chosen(tests), timeout)
+        return not tests or passed(tree, files, Chosen(tests))
     finally:
         path.write_text(source, encoding="utf-8")
 
