@@ -426,24 +426,25 @@ async def test_no_token_is_in_the_log_or_an_error(
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "of"),
     [
-        "[alice]\nsend = 7",
-        "alice = 7",
-        '[alice]\nsha256 = "abc"',
-        "[alice]\nsha256 = 7",
-        "[alice",
-        '[alice]\nsends = ["x"]',
-        "\xff",
-        None,
+        ("[alice]\nsend = 7", ", of 'alice'"),
+        ("alice = 7", ", of 'alice'"),
+        ('[alice]\nsha256 = "abc"', ", of 'alice'"),
+        ("[alice]\nsha256 = 7", ", of 'alice'"),
+        ('[alice]\n[bob]\nsends = ["x"]', ", of 'bob'"),
+        ("[alice", ""),
+        ("\xff", ""),
+        (None, ""),
     ],
 )
-def test_a_bad_file_of_users_is_one_clear_line(tmp_path: Path, text: str | None) -> None:
+def test_a_bad_file_of_users_is_one_clear_line(tmp_path: Path, text: str | None, of: str) -> None:
     path = tmp_path / "bad.toml"
     if text is not None:
         path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match="cannot use the users in ") as problem:
         OnFast(users=str(path))
+    assert str(problem.value).startswith(f"cannot use the users in {path}{of}: ")
     assert "\n" not in str(problem.value)
 
 
