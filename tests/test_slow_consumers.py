@@ -13,6 +13,7 @@ from simulated import Link, run
 
 from stages import serve
 from stages.beyond import slow_consumers
+from stages.beyond.broker import Outgoing
 from stages.connection import Connection
 
 
@@ -142,6 +143,26 @@ def test_a_client_that_is_too_slow_is_told_why_and_logged(caplog: pytest.LogCapt
     assert caplog.messages == ["Too slow: a client has not read for 2 s"]
 
 
+def test_a_client_is_given_up_once_and_not_when_it_is_leaving(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        server = slow_consumers.Server(write_timeout=2 * SECOND)
+        slow, leaving = Simulated(server), Simulated(server)
+        await asyncio.sleep(SECOND)
+        outbox = server.outboxes[1]
+        await asyncio.gather(*[server.disconnect_slow(1, outbox) for _ in range(2)])
+        outbox = server.outboxes[2]
+        leaving.link.end()
+        await asyncio.sleep(SECOND)
+        await server.disconnect_slow(2, outbox)
+        assert (slow.heard, leaving.heard) == ([{"success": False, "reason": "Too slow"}], [])
+
+    with caplog.at_level(logging.WARNING, "stages"):
+        run(story())
+    assert caplog.messages == ["Too slow: a client has not read for 2 s"]
+
+
 def test_a_client_that_was_too_slow_and_then_reads_learns_why() -> None:
     async def story() -> None:
         server = slow_consumers.Server(high_water=300, write_timeout=2 * SECOND)
@@ -222,17 +243,22 @@ def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -
 
 
 def test_a_client_that_was_given_up_has_nothing_more_done() -> None:
+    class GivesUp(slow_consumers.Server):
+        async def carry_out(self, client: int, data: bytes | None) -> Outgoing:
+            if data:
+                self.outboxes[client].dismiss({"success": False, "reason": "Too slow"}, SECOND)
+                carried_out.append(data)
+            return await super().carry_out(client, data)
+
+    carried_out: list[bytes] = []
+
     async def story() -> None:
-        server = slow_consumers.Server()
-        client = Simulated(server)
-        await client.say("subscribe")
-        await asyncio.sleep(SECOND)
-        server.outboxes[1].dismiss({"success": False, "reason": "Too slow"}, 1000 * SECOND)
-        await client.say("send", "other", msg="x", delivery="all")
-        await asyncio.sleep(SECOND)
-        assert "other" not in server.broker.topics
+        client = Simulated(GivesUp())
+        await client.send(1000)
+        await client.serving
 
     run(story())
+    assert len(carried_out) == 1
 
 
 def test_nothing_is_kept_of_a_client_that_is_gone() -> None:
