@@ -342,7 +342,7 @@ async def test_a_server_whose_file_is_gone_says_so_when_it_stops(
 
 
 async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(
-    tmp_path: Path, peers: Peers
+    tmp_path: Path, peers: Peers, caplog: pytest.LogCaptureFixture
 ) -> None:
     class BuggyBroker(acks.Broker):
         def send_to_all(self, topic: Topic, message: Message) -> None:
@@ -351,10 +351,51 @@ async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(
     class Buggy(durable.Server):
         broker_class = BuggyBroker
 
-    async with served(Buggy(data=str(tmp_path / "messages.db"))) as port:
-        alice = await peers(port)
-        alice.writer.write(alice.line(**send("x")))
-        assert only_error(await alice.rest()) == "Could not store "
+    with caplog.at_level(logging.ERROR, "stages"):
+        async with served(Buggy(data=str(tmp_path / "messages.db"))) as port:
+            alice = await peers(port)
+            alice.writer.write(alice.line(**send("x")))
+            assert only_error(await alice.rest()) == "Could not store "
+    (message,) = caplog.messages
+    assert message.startswith("Failed: ZeroDivisionError: in my class in BuggyBroker.send_to_all, ")
+
+
+def said(data: bytes | None) -> durable.Input:
+    return durable.Input(1, data, asyncio.get_running_loop().create_future())
+
+
+async def test_a_failing_disk_is_nothing_to_one_who_waits_no_longer(tmp_path: Path) -> None:
+    server = durable.Server(data=str(tmp_path / "messages.db"))
+    gone, waiting = said(b"x"), said(b"y")
+    gone.outgoing.cancel()
+    server.fail(OSError("the disk fails"), [gone, waiting])
+    assert waiting.outgoing.result() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [(b"x" * 2**18, 4), (b"x" * (2**18 + 1), 4), (b"\n" * 999, 2), (b"\n" * 666, 3), (None, 10)],
+)
+async def test_a_batch_is_neither_long_nor_large(
+    tmp_path: Path, data: bytes | None, most: int
+) -> None:
+    server = durable.Server(data=str(tmp_path / "messages.db"))
+    server.inputs.extend(said(data) for _ in range(100))
+    assert len(server.next_inputs()) == most
+    assert len(server.inputs) == 100 - most
+
+
+@pytest.mark.parametrize("step", [25, 30])
+async def test_a_snapshot_is_stored_in_steps(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "SNAPSHOT_STEP", step)
+    server = durable.Server(data=str(tmp_path / "messages.db"))
+    server.snapshot = iter(["8 bytes."] * 7)  # and two for the quotes
+    steps = []
+    while pieces := server.next_pieces():
+        steps.append(len(pieces))
+    assert steps == [3, 3, 1]
 
 
 async def test_the_log_is_replaced_by_snapshots_and_the_file_stays_small(
