@@ -374,7 +374,14 @@ async def test_a_failing_disk_is_nothing_to_one_who_waits_no_longer(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("data", "most"),
-    [(b"x" * 2**18, 4), (b"x" * (2**18 + 1), 4), (b"\n" * 999, 2), (b"\n" * 666, 3), (None, 10)],
+    [
+        (b"x" * 2**18, 4),
+        (b"x" * (2**20 - 1), 2),
+        (b"\n" * 666, 3),
+        (b"\n" * 999, 2),
+        (b"\n" * 1998, 2),
+        (None, 10),
+    ],
 )
 async def test_a_batch_is_neither_long_nor_large(
     tmp_path: Path, data: bytes | None, most: int
@@ -385,7 +392,7 @@ async def test_a_batch_is_neither_long_nor_large(
     assert len(server.inputs) == 100 - most
 
 
-@pytest.mark.parametrize("step", [25, 30])
+@pytest.mark.parametrize("step", [21, 30])
 async def test_a_snapshot_is_stored_in_steps(
     tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
