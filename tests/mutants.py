@@ -272,7 +272,7 @@ class Chosen:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        patience = 10 + 3 * self.seconds[item.nodeid]
+        patience = 5 + 3 * self.seconds[item.nodeid]
         faulthandler.dump_traceback_later(patience, exit=True, file=2)
         result = yield
         faulthandler.cancel_dump_traceback_later()
