@@ -430,6 +430,19 @@ def test_a_piece_of_a_snapshot_is_neither_long_nor_large() -> None:
     assert [len(each.messages) for each in pieces if each.topic == "large"] == [2, 2, 1]
 
 
+@pytest.mark.parametrize(("number", "lengths"), [(0, []), (6, [3, 3]), (7, [3, 3, 1])])
+@pytest.mark.parametrize(("piece", "size"), [(3, 1000), (1000, 20)])
+def test_messages_are_cut_into_pieces_after_so_many_or_so_much(
+    number: int, lengths: list[int], piece: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages.beyond.topic, "PIECE", piece)
+    monkeypatch.setattr(stages.beyond.topic, "PIECE_SIZE", size)
+    messages = [
+        Message(topic="foo", msg="x" * 10, delivery="all", index=index) for index in range(number)
+    ]
+    assert [len(some) for some in stages.beyond.topic.cut(messages)] == lengths
+
+
 def test_a_pool_draws_among_its_clients_only() -> None:
     pool = stages.beyond.topic.Pool([1, 2, 3])
     for client in (4, 4, 1):

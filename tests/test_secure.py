@@ -358,6 +358,22 @@ async def test_a_flood_of_bad_lines_lets_others_have_their_turn(port: int) -> No
     assert turns >= 10
 
 
+async def test_others_have_their_turn_while_a_client_is_judged() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    lines = [b"%d" % number for number in range(10 * guard.TURN - 1)]
+    assert [line async for line in guard.in_turns(lines)] == lines
+    assert turns == 9
+    task.cancel()
+
+
 async def test_a_crowd_at_the_door_keeps_nobody_out(door: Callable[..., Any]) -> None:
     async with served(door(login_time=60.0, at_the_door=5)) as port:
         crowd = [await asyncio.open_connection(HOST, port) for _ in range(20)]
