@@ -178,6 +178,17 @@ def test_the_time_never_goes_back() -> None:
     assert jobs(bench.batch(time=110.0)) == [(BOB, "wash", True)]
 
 
+def test_with_a_restart_a_new_time_begins() -> None:
+    bench = Bench()
+    bench.batch(time=100.0)
+    settings = bench.broker.settings() | {"seed": 42}
+    bench.broker.carry_out(Batch(1.0, [], restart=settings))  # as after a reboot
+    bench.time = 1.0
+    bench.work(ALICE)
+    bench.job("wash")
+    assert bench.broker.due == 11.0
+
+
 @pytest.mark.parametrize("limit", [{"waiting_length": 2}, {"waiting_size": 7}])
 def test_work_that_would_have_to_wait_where_too_much_waits_is_refused(
     limit: dict[str, int],
@@ -338,6 +349,8 @@ def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_o
     answer, *messages = say(ALICE, command="subscribe", last_seen=-1)
     assert answer == {"success": True, "missed": 2}
     assert [message.msg for message in messages] == ["2", "3", "4"]
+    say(ALICE, command="unsubscribe")
+    assert plain.topics_of == {ALICE: {}}
 
 
 def test_a_topic_has_a_name_of_at_most_255_characters() -> None:

@@ -136,7 +136,7 @@ class Broker(Generic[TopicT]):
 
     def refuse(self, client: Client, id: Id, reason: str, detail: str = "") -> None:
         """Say that a command has failed; the `detail` only if it has an `id`."""
-        named = {} if id is UNSET else {"detail": detail, "id": id} if detail else {"id": id}
+        named = {} if id is UNSET else {"detail": detail, "id": id}
         self.tell((client,), {"success": False, "reason": reason, **named})
 
     # The rules

@@ -147,7 +147,7 @@ class Door:
     def judge(self, connection: Connection, known: Known, command: Command) -> Rejected | None:
         """By the rights of a user, as long as they are those that it came in with."""
         if self.inside.get(connection) is not known:
-            return Rejected(NOT_ALLOWED, id=command.id)
+            return Rejected(NOT_ALLOWED, "the users have changed: connect again", command.id)
         return known.judge(command)
 
     async def welcome(self, reader: asyncio.StreamReader, connection: Connection) -> Known | None:
