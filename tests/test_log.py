@@ -123,17 +123,25 @@ def test_after_a_snapshot_the_log_begins_anew(path: str, log: Log) -> None:
     assert list(copy.topics["foo"].subscribers.clients) == [1]
 
 
-def test_what_a_snapshot_has_replaced_is_deleted_also_after_a_restart(path: str, log: Log) -> None:
-    for _ in range(3):
-        log.append(BATCH)
-    log.begin_snapshot()
-    log.append(None, [encode("piece")], True)
+def test_what_a_snapshot_has_replaced_is_deleted_also_after_a_restart(
+    path: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.beyond.log.SWEEP_BATCHES", 1)
+    monkeypatch.setattr("stages.beyond.log.SWEEP_PIECES", 1)
+    for _ in range(2):
+        for _ in range(3):
+            log.append(BATCH)
+        log.begin_snapshot()
+        log.append(None, [encode("piece")])
+        log.append(None, [encode("piece")], True)
+    assert log.size == 0
     log.close()
     with closing(Log(path)) as again:
         again.open()
         while not again.swept:
             again.append(None)
-        assert again.database.execute("SELECT count(*) FROM log").fetchone() == (0,)
+        for table, rows in (("log", 0), ("snapshot", 2)):
+            assert again.database.execute(f"SELECT count(*) FROM {table}").fetchone() == (rows,)
 
 
 def test_a_piece_with_half_a_character_is_read_as_it_was_written() -> None:
