@@ -43,7 +43,7 @@ SHARED = [
 FIVE = SHARED[:5]
 JUDGES = {
     **{stage: [*FIVE, "wire", "model", "hostile", "serve"] for stage in ("wire", *FIVE)},
-    "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client"],
+    "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client", "secure"],
     "serve": ["serve", *FIVE, "command_line", "hostile", "judging"],
     "settings": ["serve", "command_line", "caching", "acks", "durable"],
     "beyond/commands": [*SHARED[:8], "broker", "fast"],

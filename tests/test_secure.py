@@ -250,6 +250,8 @@ async def test_what_is_no_command_is_answered_as_ever(port: int) -> None:
         b"[]\n",
         b"{}\n",
         b"x" * (LIMIT + 1) + b"\n",
+        b" " * LIMIT + b"\n",
+        b" " * (LIMIT + 1) + b"\n",
         b'{"id": 1}\n',
         b'{"command": "refused", "topic": "news/a", "reason": "x", "id": 1}\n',
     ):
