@@ -43,7 +43,7 @@ SHARED = [
 FIVE = SHARED[:5]
 JUDGES = {
     **{stage: [*FIVE, "wire", "model", "hostile", "serve"] for stage in ("wire", *FIVE)},
-    "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client", "secure"],
+    "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client", "secure", "door"],
     "serve": ["serve", *FIVE, "command_line", "hostile", "judging"],
     "settings": ["serve", "command_line", "caching", "acks", "durable"],
     "beyond/commands": [*SHARED[:8], "broker", "fast"],
@@ -61,9 +61,9 @@ JUDGES = {
     "beyond/replica": ["cluster", "exercises", "simulated_cluster"],
     "beyond/shared_log": ["cluster", "simulated_cluster"],
     "beyond/cluster": ["cluster", *SHARED, "simulated_cluster", "command_line"],
-    "beyond/users": ["secure", "exercises"],
+    "beyond/users": ["secure", "door", "exercises"],
     "beyond/guard": ["secure", *SHARED[:8], "command_line"],
-    "beyond/secure": ["secure", "command_line"],
+    "beyond/secure": ["door", "secure", *SHARED, "command_line"],
 }
 """The tests that judge a file, by its name in `stages`."""
 
