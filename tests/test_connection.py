@@ -24,7 +24,12 @@ class Writer:
     def is_closing(self) -> bool:
         return self.closing
 
+    def get_extra_info(self, name: str) -> None:
+        """Nothing is known any more of a connection that is lost."""
+
     def get_write_buffer_size(self) -> int:
+        if self.closing:
+            raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop's
         return self.buffered
 
 
@@ -72,6 +77,7 @@ async def test_nothing_is_written_to_a_client_that_is_gone(
     await asyncio.sleep(0)
     assert writer.written == []
     assert connection.size == 0
+    assert (connection.peer, connection.certified_name) == ("nowhere", None)
 
 
 async def read_all(data: bytes, most: int) -> list[list[bytes]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -64,9 +65,9 @@ def test_who_waits_longest_of_all_must_go_if_too_many_wait(
     monkeypatch.setattr(secure, "AT_THE_DOOR", 3)
     crowd = [Pretended() for _ in range(4)]
     with ExitStack() as stack:
-        for number, waiting in enumerate(crowd):
+        for address, waiting in zip(("a", "b", "c", "c"), crowd, strict=True):
             assert not any(each.aborted for each in crowd)
-            stack.enter_context(open_door.at_door(f"{number}", waiting))
+            stack.enter_context(open_door.at_door(address, waiting))
     assert [each.aborted for each in crowd] == [True, False, False, False]
 
 
@@ -185,8 +186,9 @@ async def pair(pem: str) -> tuple[Connection, asyncio.StreamReader, asyncio.Serv
 async def test_what_is_sent_over_tls_has_left_once_there_is_nothing_more(pem: str) -> None:
     connection, reader, server = await pair(pem)
     connection.limit(0)
-    connection.write(b"hello\n")
     async with asyncio.timeout(10):
+        await connection.drained()
+        connection.write(b"hello\n")
         await connection.drained()
         assert await reader.readline() == b"hello\n"
     connection.abort()
@@ -198,9 +200,12 @@ async def test_aborting_disturbs_nobody_who_waits(
     pem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection, reader, server = await pair(pem)
-    connection.write(b"x" * 2**24)
+    for _ in range(4):
+        connection.write(b"x" * 2**24)
+        connection.flush()
     waiting = asyncio.create_task(connection.drained())
     await asyncio.wait([waiting], timeout=0.1)
+    assert not waiting.done()
     connection.abort()
     await waiting
     reader.other_end.transport.abort()  # type: ignore[attr-defined]
@@ -216,7 +221,14 @@ async def test_aborting_disturbs_nobody_who_waits(
 def test_a_user_that_cannot_be_written_is_one_clear_line() -> None:
     command = python("stages.beyond.secure", "new-user", "alice")
     with open("/dev/full", "w") as full:
-        made = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+        made = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            text=True,
+            timeout=30,
+        )
     assert made.returncode == 1
     assert made.stderr.startswith("stages.beyond.secure new-user: cannot write the user: ")
     assert made.stderr.count("\n") == 1
