@@ -172,11 +172,8 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(serving.cancel)  # also while it starts, which may take long
 
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # loop.add_signal_handler does not exist on Windows
-        signal.signal(number, stopping)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stopping)  # loop.add_signal_handler does not exist on Windows
     if hasattr(server, "reload") and hasattr(signal, "SIGHUP"):
         signal.signal(
             signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(server.reload)
@@ -232,8 +229,7 @@ def set_up_process(quiet: bool) -> None:
     logging.raiseExceptions = False  # `| head -1` closes our output: serve on without it
     logging.getLogger("asyncio").addFilter(Once())
     # Python's parser warns of odd text such as '\d'. That is the sender's affair and not for our
-    # stderr;
-    # "<unknown>" is the name under which literal_eval compiles.
+    # stderr; "<unknown>" is the name under which literal_eval compiles.
     warnings.filterwarnings("ignore", module="<unknown>")
     allow_open_files()
 
