@@ -22,7 +22,7 @@ from test_simulation import state_of
 
 from stages import serve
 from stages.beyond import cluster, fast
-from stages.beyond.replica import Proposal, Replica
+from stages.beyond.replica import CLIENTS, Proposal, Replica
 from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
 
@@ -266,6 +266,57 @@ async def same_state(*some: Any) -> None:
     first, *others = [whole_state(server.replica) for server in some]
     for other in others:
         assert other == first
+
+
+async def test_a_server_writes_nothing_while_nothing_happens(servers: Cluster) -> None:
+    server = await servers.start(lease=60.0)
+    await (await servers.connect(server)).settle()
+    written = len(servers.log.records)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(servers.log.records) == written
+
+
+def test_a_server_writes_well_within_its_lease_and_who_wrote_last_when_the_broker_is_due() -> None:
+    server = cluster.Server(engine="memory", log="nobody writes", lease=10.0)
+    server.last_written = 100.0
+    assert server.due == 102.0
+    server.broker.alarms.append((50.5, "jobs"))
+    server.replica.clock, server.read_at = 50.0, 101.0
+    assert server.due == 102.0
+    server.wrote_last = True
+    assert server.due == 101.5
+    server.broker.alarms[0] = (90.0, "jobs")
+    assert server.due == 102.0
+
+
+async def test_what_a_client_of_an_earlier_life_says_is_not_done(servers: Cluster) -> None:
+    server = await servers.start()
+    number = server.member.number * CLIENTS
+    assert await server.carry_out(number + CLIENTS, b"{}") == []
+    server.member = None
+    assert await server.carry_out(number, b"{}") == []
+
+
+async def test_a_client_waits_until_its_server_has_joined_again(servers: Cluster) -> None:
+    server = await servers.start()
+    server.gate.passable.clear()
+    server.end_life()
+    alice = await servers.connect(server)
+    asking = asyncio.create_task(alice.subscribe("foo"))
+    await asyncio.wait([asking], timeout=0.05)  # by now it is heard
+    server.gate.passable.set()
+    await asking
+
+
+def test_an_engine_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nats")
+    from stages.beyond.jetstream import JetStream
+
+    assert isinstance(cluster.Server(engine="localhost:4222").shared, JetStream)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="an engine needs nats-py: install it with"):
+        cluster.Server(engine="localhost:4222")
 
 
 async def test_who_is_at_one_server_hears_what_is_said_at_another(servers: Cluster) -> None:
