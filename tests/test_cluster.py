@@ -22,6 +22,7 @@ from test_simulation import state_of
 
 from stages import serve
 from stages.beyond import cluster, fast
+from stages.beyond.durable import Input
 from stages.beyond.replica import CLIENTS, Proposal, Replica
 from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
@@ -270,7 +271,9 @@ async def same_state(*some: Any) -> None:
 
 async def test_a_server_writes_nothing_while_nothing_happens(servers: Cluster) -> None:
     server = await servers.start(lease=60.0)
-    await (await servers.connect(server)).settle()
+    alice = await servers.connect(server)
+    await alice.subscribe("jobs", ack=True)
+    await alice.send("jobs", "in flight", delivery="one")
     written = len(servers.log.records)
     for _ in range(1000):
         await asyncio.sleep(0)
@@ -296,6 +299,34 @@ async def test_what_a_client_of_an_earlier_life_says_is_not_done(servers: Cluste
     assert await server.carry_out(number + CLIENTS, b"{}") == []
     server.member = None
     assert await server.carry_out(number, b"{}") == []
+
+
+async def test_what_a_client_says_is_done_when_its_own_record_is_read() -> None:
+    server = cluster.Server(engine="memory", log="read by hand")
+    numbers = itertools.count(1)
+
+    def read(name: str, number: int) -> None:
+        server.read(Record(next(numbers), 0.0, Proposal(name, number).encoded()))
+
+    read(server.name, 1)
+    said = Input(1, b"{}", asyncio.get_running_loop().create_future())
+    server.under_way, server.written = [said], 2
+    for name, number in (("other", 1), ("other", 2), (server.name, 1)):
+        read(name, number)
+        assert not said.outgoing.done()
+    read(server.name, 2)
+    assert said.outgoing.done()
+
+
+async def test_a_slow_reader_of_another_servers_messages_is_given_up(servers: Cluster) -> None:
+    first, second = await servers.start(write_timeout=0.1), await servers.start()
+    alice, bob = await servers.connect(first), await servers.connect(second)
+    await alice.subscribe("foo")
+    alice.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await bob.send("foo", *["x" * 200_000] * 100, delivery="all")
+    async with asyncio.timeout(10):
+        while first.connections:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_client_waits_until_its_server_has_joined_again(servers: Cluster) -> None:
@@ -389,7 +420,8 @@ async def test_a_snapshot_that_comes_late_or_twice_changes_nothing() -> None:
     assert (log.dropped, [record.number for record in log.records]) == (4, [5, 6, 7, 8, 9, 10])
 
 
-async def test_a_server_whose_log_has_lost_records_ends(servers: Cluster) -> None:
+@pytest.mark.parametrize("lost", [1, 100])
+async def test_a_server_whose_log_has_lost_records_ends(servers: Cluster, lost: int) -> None:
     stopped = asyncio.Event()
 
     async def serve_until_trouble() -> None:
@@ -398,11 +430,11 @@ async def test_a_server_whose_log_has_lost_records_ends(servers: Cluster) -> Non
             await servers.start()
             servers.stack = stack_of_all
             servers.log.records.clear()
-            servers.log.dropped += 100
+            servers.log.dropped = 1 + lost  # the first was this server's
             await servers.log.append(Proposal("bystander", 1).encoded())
             await stopped.wait()
 
-    with pytest.raises(OSError, match=r"the engine has lost records \d+ to \d+ of the log"):
+    with pytest.raises(OSError, match=f"the engine has lost records 2 to {1 + lost} of the log"):
         await asyncio.wait_for(serve_until_trouble(), 10)
 
 
