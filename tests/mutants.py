@@ -60,7 +60,7 @@ JUDGES = {
     "beyond/fast": ["fast", *SHARED, "simulation", "command_line"],
     "beyond/replica": ["cluster", "exercises", "simulated_cluster"],
     "beyond/shared_log": ["cluster", "simulated_cluster"],
-    "beyond/cluster": ["cluster", *SHARED, "simulated_cluster", "command_line"],
+    "beyond/cluster": ["cluster", "cluster_by_hand", *SHARED, "simulated_cluster", "command_line"],
     "beyond/users": ["secure", "door", "exercises"],
     "beyond/guard": ["secure", *SHARED[:8], "command_line"],
     "beyond/secure": ["door", "secure", *SHARED, "command_line"],

@@ -22,7 +22,6 @@ from test_simulation import state_of
 
 from stages import serve
 from stages.beyond import cluster, fast
-from stages.beyond.durable import Input
 from stages.beyond.replica import CLIENTS, Proposal, Replica
 from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
@@ -299,23 +298,6 @@ async def test_what_a_client_of_an_earlier_life_says_is_not_done(servers: Cluste
     assert await server.carry_out(number + CLIENTS, b"{}") == []
     server.member = None
     assert await server.carry_out(number, b"{}") == []
-
-
-async def test_what_a_client_says_is_done_when_its_own_record_is_read() -> None:
-    server = cluster.Server(engine="memory", log="read by hand")
-    numbers = itertools.count(1)
-
-    def read(name: str, number: int) -> None:
-        server.read(Record(next(numbers), 0.0, Proposal(name, number).encoded()))
-
-    read(server.name, 1)
-    said = Input(1, b"{}", asyncio.get_running_loop().create_future())
-    server.under_way, server.written = [said], 2
-    for name, number in (("other", 1), ("other", 2), (server.name, 1)):
-        read(name, number)
-        assert not said.outgoing.done()
-    read(server.name, 2)
-    assert said.outgoing.done()
 
 
 async def test_a_slow_reader_of_another_servers_messages_is_given_up(servers: Cluster) -> None:
