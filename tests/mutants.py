@@ -44,7 +44,7 @@ FIVE = SHARED[:5]
 JUDGES = {
     **{stage: [*FIVE, "wire", "model", "hostile", "serve"] for stage in ("wire", *FIVE)},
     "connection": ["connection", *SHARED[:7], "outbox", "hostile", "client", "secure", "door"],
-    "serve": ["serve", *FIVE, "command_line", "hostile", "judging"],
+    "serve": ["serve", *FIVE, "command_line", "hostile", "judging", "secure"],
     "settings": ["serve", "command_line", "caching", "acks", "durable"],
     "beyond/commands": [*SHARED[:8], "broker", "fast"],
     "beyond/topic": [*SHARED, "broker", "simulation"],

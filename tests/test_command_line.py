@@ -1,5 +1,6 @@
 """Every stage as a program: `python -m stages.NAME PORT`."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from stages import STAGES
 ROOT = Path(__file__).parent.parent
 PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
 NO_PACKAGES = "-S"  # the stages of the article need nothing but Python
+BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}  # as for most users
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -29,9 +32,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def killed_at_the_end(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A running program, which does not outlive the test, nor a minute."""
-    pipe = subprocess.PIPE
+    pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+        command, cwd=ROOT, env=BUFFERED, text=True, encoding="utf-8", **pipe
     ) as process:
         hanging = threading.Timer(60, process.kill)
         hanging.start()

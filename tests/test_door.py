@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from test_command_line import python
+from test_command_line import BUFFERED, python
 from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, OnFast, auth, line, served, talk
 
 from stages.beyond import secure
@@ -225,7 +224,7 @@ def test_a_user_that_cannot_be_written_is_one_clear_line() -> None:
             command,
             stdout=full,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            env=BUFFERED,
             text=True,
             timeout=30,
         )

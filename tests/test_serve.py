@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -30,6 +31,21 @@ async def test_a_fault_is_told_to_its_client_and_logged_and_the_others_are_serve
             writer.close()
             await writer.wait_closed()
     assert [each for each in caplog.messages if "Failed" in each] == [f"Failed: {fault}"] * 2
+
+
+async def test_at_the_end_nobody_is_waited_for() -> None:
+    class Waits:
+        async def handle_client(self, reader: asyncio.StreamReader, client: Any) -> None:
+            client.write(b"one moment\n")
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        async with serve.listening(Waits(), "127.0.0.1", 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await reader.readline()
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    writer.transport.abort()
 
 
 def test_a_fault_of_ours_is_described_by_its_last_line() -> None:
