@@ -1,14 +1,17 @@
 """Running a stage: what a fault tells, what is logged once, how many files may be open."""
 
 import asyncio
+import gc
 import logging
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
 from stages import basic, caching, delivery, serve
 from stages.beyond import acks, cluster, durable, secure
+from stages.connection import Connection
 from stages.lab.experiments import small
 from stages.settings import Parser, trial_settings
 
@@ -31,6 +34,24 @@ async def test_a_fault_is_told_to_its_client_and_logged_and_the_others_are_serve
             writer.close()
             await writer.wait_closed()
     assert [each for each in caplog.messages if "Failed" in each] == [f"Failed: {fault}"] * 2
+
+
+async def test_nothing_is_kept_of_a_connection_that_has_ended() -> None:
+    kept: WeakSet[Connection] = WeakSet()
+
+    def connection(writer: asyncio.StreamWriter) -> Connection:
+        kept.add(client := Connection(writer))
+        return client
+
+    async with serve.listening(basic.Server(), "127.0.0.1", 0, connection) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"quit\n")
+        assert await reader.read() == b""
+        writer.close()
+        async with asyncio.timeout(10):
+            while kept:
+                await asyncio.sleep(0.01)
+                gc.collect()
 
 
 async def test_at_the_end_nobody_is_waited_for() -> None:
