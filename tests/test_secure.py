@@ -650,6 +650,10 @@ async def test_on_sighup_the_users_are_read_anew_and_a_crowd_must_go(
         process.send_signal(signal.SIGHUP)
         for reader, _ in known:
             assert await reader.read() == b""
+        reader, writer = await asyncio.open_connection("localhost", port, **how)
+        stack.callback(writer.transport.abort)
+        writer.write(auth(ALICE))  # it has not ended of the signal
+        assert json.loads(await reader.readline())["reason"] == "Not known"
 
 
 # Where it listens
