@@ -40,12 +40,12 @@ class ByHand(cluster.Server):
         work.close()
 
 
-def server(**settings: Any) -> Any:
-    return ByHand(engine="memory", log="by hand", lease=60.0, **settings)
+def server() -> Any:
+    return ByHand(engine="memory", log="by hand", lease=60.0)
 
 
-def said(data: bytes = b"{}") -> Any:
-    return Input(1, data, asyncio.get_running_loop().create_future())
+def said() -> Any:
+    return Input(1, b"{}", asyncio.get_running_loop().create_future())
 
 
 async def test_what_a_client_says_is_done_when_its_own_record_is_read() -> None:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,47 +170,45 @@ def test_a_key_with_a_password_is_one_clear_line(tmp_path: Path) -> None:
     assert "\n" not in str(problem.value)
 
 
-async def pair(pem: str) -> tuple[Connection, asyncio.StreamReader, asyncio.Server]:
-    """A connection over TLS, its other end, and the server to be closed."""
+@asynccontextmanager
+async def over_tls(pem: str) -> AsyncIterator[tuple[Connection, asyncio.StreamReader]]:
+    """A connection over TLS, and what comes out at its other end."""
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     context = secure.tls(pem, "", "")
     server = await asyncio.start_server(
         lambda _, writer: accepted.put(writer), HOST, 0, ssl=context
     )
     port = server.sockets[0].getsockname()[1]
-    reader, far = await asyncio.open_connection(HOST, port, **OVER_TLS, limit=2**10)
-    reader.other_end = far  # type: ignore[attr-defined] # else it would be closed
-    return Connection(await accepted.get()), reader, server
+    reader, writer = await asyncio.open_connection(HOST, port, **OVER_TLS, limit=2**10)
+    connection = Connection(await accepted.get())
+    yield connection, reader
+    connection.abort()
+    writer.transport.abort()
+    server.close()
+    await asyncio.sleep(0)
 
 
 async def test_what_is_sent_over_tls_has_left_once_there_is_nothing_more(pem: str) -> None:
-    connection, reader, server = await pair(pem)
-    connection.limit(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10), over_tls(pem) as (connection, reader):
+        connection.limit(0)
         await connection.drained()
         connection.write(b"hello\n")
         await connection.drained()
         assert await reader.readline() == b"hello\n"
-    connection.abort()
-    reader.other_end.close()  # type: ignore[attr-defined]
-    server.close()
 
 
 async def test_aborting_disturbs_nobody_who_waits(
     pem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    connection, reader, server = await pair(pem)
-    for _ in range(4):
-        connection.write(b"x" * 2**24)
-        connection.flush()
-    waiting = asyncio.create_task(connection.drained())
-    await asyncio.wait([waiting], timeout=0.1)
-    assert not waiting.done()
-    connection.abort()
-    await waiting
-    reader.other_end.transport.abort()  # type: ignore[attr-defined]
-    server.close()
-    await asyncio.sleep(0)
+    async with over_tls(pem) as (connection, _):
+        for _ in range(4):
+            connection.write(b"x" * 2**24)
+            connection.flush()
+        waiting = asyncio.create_task(connection.drained())
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        connection.abort()
+        await waiting
     assert caplog.text == ""
 
 

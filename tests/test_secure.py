@@ -343,7 +343,7 @@ async def test_of_many_addresses_only_so_many_wait(
 async def test_a_flood_of_bad_lines_lets_others_have_their_turn(port: int) -> None:
     """Of lines that take long to refuse, few are read at a time."""
     guarded = asyncio.StreamReader()
-    guarded.feed_data(b"1\n" * 1000)
+    guarded.feed_data(b"1\n" * (10 * guard.TURN - 1))
     guarded.feed_eof()
     turns = 0
 
@@ -356,24 +356,8 @@ async def test_a_flood_of_bad_lines_lets_others_have_their_turn(port: int) -> No
     counting = asyncio.create_task(count())
     said = await guard.Guard(guarded, fast.Broker.commands, lambda command: None).read(2**16)
     counting.cancel()
-    assert said.count(b"\n") == 1000
-    assert turns >= 10
-
-
-async def test_others_have_their_turn_while_a_client_is_judged() -> None:
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    lines = [b"%d" % number for number in range(10 * guard.TURN - 1)]
-    assert [line async for line in guard.in_turns(lines)] == lines
+    assert said.count(b"\n") == 10 * guard.TURN - 1
     assert turns == 9
-    task.cancel()
 
 
 async def test_a_crowd_at_the_door_keeps_nobody_out(door: Callable[..., Any]) -> None:
