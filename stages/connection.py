@@ -5,6 +5,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 from stages import wire
 
@@ -15,6 +16,9 @@ CHUNK, LINES = 4096, 100
 
 NO_LIMIT = 2**30
 """More than any buffer holds; uvloop knows no larger number."""
+
+FORGOTTEN = AttributeError, RuntimeError
+"""What asyncio's transports, and uvloop's, raise once they have forgotten their connection."""
 
 TOO_SLOW, NOT_STORED, NOT_KNOWN = "Too slow", "Could not store", "Not known"
 CLOSE_REASONS = (TOO_SLOW, NOT_STORED, NOT_KNOWN)
@@ -87,27 +91,32 @@ class Connection:
         if not self.closing:  # what is sent to a client that is gone is lost
             self.writer.write(b"".join(unsent))
 
+    def about(self, what: str) -> Any:
+        """What is known of the connection; None if nothing is, or nothing any more."""
+        with suppress(AttributeError):  # asyncio's TLS, once it has been closed twice
+            return self.writer.get_extra_info(what)
+
     @property
     def size(self) -> int:
         """How many of the bytes written the operating system has not taken yet."""
-        with suppress(RuntimeError):  # uvloop's, once the connection is lost
+        with suppress(*FORGOTTEN):
             return self.unsent_size + self.writer.transport.get_write_buffer_size()
         return 0
 
     @property
     def peer(self) -> str:
         """The address of the client."""
-        peer = self.writer.get_extra_info("peername")
+        peer = self.about("peername")
         return str(peer[0]) if peer else "nowhere"
 
     @property
     def encrypted(self) -> bool:
-        return self.writer.get_extra_info("sslcontext") is not None
+        return self.about("sslcontext") is not None
 
     @property
     def certified_name(self) -> str | None:
         """The name in the certificate that the client has shown, if it has."""
-        shown = self.writer.get_extra_info("peercert") or {}
+        shown = self.about("peercert") or {}
         names = {key: value for part in shown.get("subject", ()) for key, value in part}
         name: str | None = names.get("commonName")
         return name
@@ -121,7 +130,7 @@ class Connection:
         left."""
         if self.encrypted:
             high_water = max(1, high_water)  # TLS already waits when there are as many
-        with suppress(RuntimeError):
+        with suppress(*FORGOTTEN):
             self.writer.transport.set_write_buffer_limits(high=min(high_water, NO_LIMIT))
 
     async def drained(self) -> None:
@@ -133,7 +142,8 @@ class Connection:
     def end(self) -> None:
         """Send what is unsent, and close the connection then; don't wait for it."""
         self.flush()
-        self.writer.close()
+        if not self.closing:
+            self.writer.close()
 
     async def close(self) -> None:
         """Send what is unsent, then close the connection."""
@@ -145,7 +155,5 @@ class Connection:
         """Close the connection at once. Doing it to one that is closed does no harm."""
         if self.encrypted:
             self.limit(NO_LIMIT)  # else asyncio of Python 3.11 complains if it waits just now
-        with suppress(
-            AttributeError
-        ):  # asyncio's transports forget their loop once they are closed
+        with suppress(*FORGOTTEN):
             self.writer.transport.abort()

@@ -17,16 +17,20 @@ import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLContext
 from types import FrameType
 from typing import Any, Protocol
 
-from stages import settings, wire
+from stages import addresses, first_line, settings, wire
 from stages.connection import Connection
+from stages.first_line import GuardedReader
+from stages.log_filters import Once, Readable
 
 log = logging.getLogger("stages")
+log.addFilter(Readable())
 
 BACKLOG = 1000
 """How many connections the system may keep waiting for us."""
@@ -67,18 +71,23 @@ async def listening(
     connection: Callable[[asyncio.StreamWriter], Connection] = Connection,
 ) -> AsyncIterator[int]:
     """Serve clients on `host`:`port` as long as the `async with` block runs; yields the port (0:
-    any free one).
+    any that is free at all addresses of the host).
 
     Raises OSError if it cannot listen there. At the end every connection is closed.
     """
     clients: dict[asyncio.Task[None], Connection] = {}
 
+    def new_protocol() -> asyncio.StreamReaderProtocol:
+        reader = GuardedReader(wire.LIMIT)
+        return asyncio.StreamReaderProtocol(reader, lambda _, writer: connected(reader, writer))
+
     # Not a coroutine: asyncio would wrap it in a task of its own, and print a traceback when we
     # cancel it.
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(reader: GuardedReader, writer: asyncio.StreamWriter) -> None:
         client = connection(writer)
         if not listener.is_serving():  # accepted while stopping
             return client.abort()
+        reader.refuse = partial(refuse, client, port_of(listener))
         task = asyncio.create_task(serve_client(server, reader, client))
         clients[task] = client
         task.add_done_callback(clients.pop)
@@ -90,20 +99,13 @@ async def listening(
     async with AsyncExitStack() as stack:
         if isinstance(server, AbstractAsyncContextManager):
             await stack.enter_async_context(server)
-        listener = await asyncio.start_server(
-            connected,
-            host,
-            port,
-            limit=wire.LIMIT,
-            backlog=BACKLOG,
-            ssl=tls,
-            **patience,
-            start_serving=False,
+        listener = await addresses.listen(
+            new_protocol, host, port, backlog=BACKLOG, ssl=tls, **patience, start_serving=False
         )
         try:
             allow_exposure(server, listener)
             await listener.start_serving()
-            yield listener.sockets[0].getsockname()[1]
+            yield port_of(listener)
         finally:
             listener.close()
             for task, client in clients.items():
@@ -111,6 +113,10 @@ async def listening(
                 client.abort()  # close() would wait for a client that has stopped reading
             await asyncio.gather(*clients, return_exceptions=True)
             await listener.wait_closed()
+
+
+def port_of(listener: asyncio.Server) -> int:
+    return int(listener.sockets[0].getsockname()[1])
 
 
 def allow_exposure(server: Handler, listener: asyncio.Server) -> None:
@@ -126,6 +132,13 @@ def allow_exposure(server: Handler, listener: asyncio.Server) -> None:
             "Whoever can reach %s can read and write everything here: see stage secure",
             " and ".join(exposed),
         )
+
+
+def refuse(client: Connection, port: int, protocol: str) -> None:
+    """Tell a client that speaks another protocol what listens here, and close its connection."""
+    log.info("Rejected: %s, not one command a line", protocol)
+    client.write(first_line.answer(protocol, port))
+    client.end()
 
 
 async def serve_client(server: Handler, reader: asyncio.StreamReader, client: Connection) -> None:
@@ -182,6 +195,8 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         async with listening(server, host, port) as bound:
             with suppress(OSError):  # the disk that we print to may be full
                 print(f"{prog} listening on {host}:{bound}", flush=True)
+            for address in await addresses.missing(host):
+                log.info("Not at %s, an address of %s that this machine lacks", address, host)
             await loop.create_future()
     except asyncio.CancelledError:
         serving.uncancel()
@@ -232,22 +247,6 @@ def set_up_process(quiet: bool) -> None:
     # stderr; "<unknown>" is the name under which literal_eval compiles.
     warnings.filterwarnings("ignore", module="<unknown>")
     allow_open_files()
-
-
-class Once(logging.Filter):
-    """Passes one record for each trouble: asyncio reports each of a thousand connections that it
-    could not accept, and each with a traceback."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        first = record.getMessage().partition("\n")[0]
-        new = first not in self.seen
-        self.seen.add(first)
-        record.msg, record.args, record.exc_info = first, (), None
-        return new
 
 
 def allow_open_files() -> None:

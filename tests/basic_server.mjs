@@ -3,6 +3,7 @@ import net from 'node:net'
 
 const LIMIT = 65536
 const topics = new Map() // from a topic, as it is spelled, to its subscribers
+const HTTP = /^[A-Z]+ \S+ HTTP\// // a browser, perhaps for a page of somebody else's
 const TOKEN = /\s*(?:([{}[\](),:])|(b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*")|([-+]?\d[\d.]*(?:e[-+]?\d+)?j?(?:[-+][\d.]+j)?|None|True|False))/y
 
 // Reads a Python literal; of dicts it gives the entries, of anything else the spelling.
@@ -49,7 +50,7 @@ function handle(bytes, socket) {
 const server = net.createServer({ allowHalfOpen: true }, (socket) => {
   let rest = Buffer.alloc(0)
   function take(bytes) {
-    if (bytes.toString().trim() === 'quit') return socket.end()
+    if (bytes.toString().trim() === 'quit' || HTTP.test(bytes)) return socket.end()
     if (socket.writableEnded || (bytes.length <= LIMIT && !bytes.toString().trim())) return
     try {
       handle(bytes, socket)

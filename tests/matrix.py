@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from target import address_of
 
 from stages import STAGES
 
@@ -30,6 +31,7 @@ def speaks_json(stage: str) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "until(stage): holds up to this stage, and not after")
+    config.addinivalue_line("markers", "by_address: of a class, `serve` sees to it")
 
 
 def introduced_in(module: Any) -> str | None:
@@ -47,10 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         next(metafunc.definition.iter_markers("until"), None),
     )
     since, until = NAMES.index(own or NAMES[0]), NAMES.index(last.args[0] if last else NAMES[-1])
-    if metafunc.config.getoption("--target"):
+    if wanted := metafunc.config.getoption("--target"):
+        by_address = any(metafunc.definition.iter_markers("by_address"))
         replaced = until < NAMES.index(metafunc.config.getoption("--until"))
+        skipped = replaced or (by_address and not address_of(wanted))
         return metafunc.parametrize(
-            "stage", [pytest.param(TARGET, marks=pytest.mark.skip)] if replaced else [TARGET]
+            "stage", [pytest.param(TARGET, marks=pytest.mark.skip)] if skipped else [TARGET]
         )
     absent = pytest.mark.xfail(
         raises=AssertionError,

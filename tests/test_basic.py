@@ -1,8 +1,12 @@
 """What `basic` introduces, and every later stage keeps."""
 
+import asyncio
+from contextlib import closing, suppress
+
 import pytest
 from conftest import Connect
-from peer import DEPTH, Peer, fresh_topic, msgs, only_error
+from peer import DEPTH, Peer, fresh_topic, msgs, only_error, patiently
+from target import Address
 
 
 async def test_a_message_reaches_every_subscriber_of_its_topic(connect: Connect) -> None:
@@ -266,3 +270,28 @@ async def test_clients_that_break_off_do_not_disturb_the_others(connect: Connect
         gone.reset()
     await bob.send(topic, "the end")
     assert msgs(await alice.heard())[-1] == "the end"
+
+
+async def until_closed(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):  # it need not read to the end
+        await reader.read()
+
+
+@pytest.mark.hardening
+@pytest.mark.by_address
+async def test_nothing_that_a_browser_posts_is_carried_out(
+    connect: Connect, address: Address
+) -> None:
+    """Close a connection whose first line is one of HTTP, and carry out none of its lines: any page
+    that somebody visits can make the browser post some to your port."""
+    topic, alice, bob = fresh_topic(), await connect(), await connect()
+    await alice.subscribe(topic)
+    body = alice.line(command="send", topic=topic, msg="posted")
+    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*address)
+    with closing(writer):
+        writer.write(head.encode() + body)
+        writer.write_eof()
+        await patiently(until_closed(reader), "the server to close the connection")
+    await bob.send(topic, "sent")
+    assert msgs(await alice.heard()) == ["sent"]

@@ -197,6 +197,22 @@ async def test_what_is_sent_over_tls_has_left_once_there_is_nothing_more(pem: st
         assert await reader.readline() == b"hello\n"
 
 
+async def test_a_connection_over_tls_that_was_closed_twice_can_be_asked_anything(pem: str) -> None:
+    async with over_tls(pem) as (connection, _):
+        for close in [connection.end, connection.writer.close] * 2:
+            close()
+            assert (connection.closing, connection.certified_name) == (True, None)
+            assert isinstance(connection.peer, str)
+            assert isinstance(connection.encrypted, bool)
+            assert connection.size >= 0
+            connection.limit(1)
+            connection.write(b"lost\n")
+        await connection.drained()
+        connection.abort()
+        await connection.close()
+        assert connection.size == 0
+
+
 async def test_aborting_disturbs_nobody_who_waits(
     pem: str, caplog: pytest.LogCaptureFixture
 ) -> None:

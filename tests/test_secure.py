@@ -141,7 +141,6 @@ FIRST_LINES = [
     send("news/a"),
     subscribe("news/a"),
     line(command="refused", topic="", reason="hm", token=ALICE),
-    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 500 + b"\n",
 ]
 
@@ -150,6 +149,15 @@ FIRST_LINES = [
 async def test_a_client_that_is_not_known_gets_nothing_done(port: int, first: bytes) -> None:
     answers = await talk(port, first, auth(ALICE), send("news/x"), subscribe("news/x"))
     assert verdicts(answers) in (["Not known"], [])
+    assert len(await talk(port, auth(ALICE), subscribe("news/x"))) == 2  # nothing was sent there
+
+
+async def test_a_browser_that_knows_a_token_gets_nothing_done(port: int) -> None:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    with closing(writer):
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        writer.write(head + auth(ALICE) + send("news/x"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert len(await talk(port, auth(ALICE), subscribe("news/x"))) == 2  # nothing was sent there
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -76,22 +75,6 @@ def test_a_fault_of_ours_is_described_by_its_last_line() -> None:
     alone = caught.value.with_traceback(caught.value.__traceback__.tb_next)
     assert serve.learners_frames(alone) == []
     assert serve.described(alone).startswith("KeyError: 'topic' in Server.keep, line ")
-
-
-def record(text: str) -> logging.LogRecord:
-    try:
-        raise ZeroDivisionError
-    except ZeroDivisionError:
-        return logging.LogRecord("asyncio", logging.ERROR, "", 1, text, (), (None, None, None))
-
-
-def test_each_trouble_of_asyncio_is_logged_once_and_in_one_line() -> None:
-    once = serve.Once()
-    first = record("cannot accept\nsocket 7")
-    assert once.filter(first)
-    assert (first.getMessage(), first.exc_info) == ("cannot accept", None)
-    assert not once.filter(record("cannot accept\nsocket 8"))
-    assert once.filter(record("another"))
 
 
 @pytest.mark.parametrize(

@@ -239,3 +239,17 @@ class StopsAtADeadClient(disconnects.Server):
 
     def disconnect(self, client):
         pass
+
+
+@caught_by("test_nothing_that_a_browser_posts_is_carried_out")
+class TakesHttpForBadLines(disconnects.Server):
+    """It listens by itself, and nobody looks at the first line."""
+
+    @contextlib.asynccontextmanager
+    async def listening(self):
+        async def connected(reader, writer):
+            await self.handle_client(reader, connection.Connection(writer))
+            writer.close()
+
+        async with await asyncio.start_server(connected, "127.0.0.1", 0) as listener:
+            yield listener.sockets[0].getsockname()[1]
