@@ -1,6 +1,7 @@
 """The log's file: all of a batch or nothing, and no silence about damage."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,6 +55,46 @@ def test_a_batch_that_cannot_be_stored_whole_is_not_stored_at_all(path: str, log
         log.append(BATCH, [object()])  # type: ignore[list-item]
     log.close()
     assert reopened(path)[1] == [BATCH]
+
+
+def test_what_a_crash_has_left_in_sqlites_log_is_written_anew_when_it_is_opened(
+    path: str, log: Log, tmp_path: Path
+) -> None:
+    """After a failed fsync the system may hold as written what the disk does not have."""
+    log.append(BATCH)
+    for beside in ("", "-wal"):
+        shutil.copy(path + beside, tmp_path / f"crashed{beside}")
+    with closing(Log(str(tmp_path / "crashed"))) as again:
+        assert (tmp_path / "crashed-wal").stat().st_size > 0
+        again.open()
+        assert (tmp_path / "crashed-wal").stat().st_size == 0
+        shutil.copy(again.path, tmp_path / "alone")
+    assert reopened(str(tmp_path / "alone"))[1] == [BATCH]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_files_are_for_their_owner_alone(path: str, log: Log) -> None:
+    log.append(BATCH)
+    files = list(Path(path).parent.glob("messages.db*"))
+    assert len(files) >= 2
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not everybody may make links there")
+def test_the_path_may_be_a_link_to_a_file_elsewhere_also_before_that_is_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "volume").mkdir()
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "volume" / "real.db")
+    for count in range(3):
+        with closing(Log(str(link))) as log:
+            log.open()
+            list(log.load(acks.Broker.pieces))
+            assert list(log.read()) == [BATCH] * 2 * count
+            log.append(BATCH)
+            log.append(BATCH)  # it looks whether the file is still there
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.db", "volume"]
 
 
 @pytest.mark.parametrize("beside", ["", "-wal"])

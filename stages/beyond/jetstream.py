@@ -47,6 +47,10 @@ START = 10
 SILENCE = 2
 """Seconds without a record after which we ask for the rest anew: the servers write more often."""
 
+PING = 1
+"""Seconds after which a node that is silent is asked whether it is there; the third time it is left
+for another. (Without this, a node that is frozen silences us for minutes.)"""
+
 TRANSFER = 60
 """Seconds that a snapshot may take on its way."""
 
@@ -84,6 +88,8 @@ class JetStream:
             await self.engine.connect(
                 self.nodes.split(","),
                 max_reconnect_attempts=-1,
+                ping_interval=PING,
+                max_outstanding_pings=2,
                 reconnect_time_wait=0.1,  # type: ignore[arg-type]  # a fraction will do
                 error_cb=self.note,
             )

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -44,7 +44,7 @@ class Log:
     thread, one at a time."""
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.abspath(path)
+        self.path = os.path.realpath(path)  # SQLite's own files are beside it, not beside a link
         self.files: list[tuple[int, int]] = []  # those that we have written to
         self.number = 0  # of the last batch
         self.size = 0  # of the batches since the last snapshot was begun, in bytes
@@ -58,12 +58,17 @@ class Log:
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self.database.execute(f"PRAGMA {pragma}")
             self.prepare()
+            # What was recovered may be in the system's cache alone, if an fsync has failed: write
+            # it anew, before anything is answered that stands on it.
+            self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (sqlite3.Error, ValueError) as problem:
             self.close()
             reason = "another process uses it" if "locked" in str(problem) else problem
             raise OSError(f"cannot keep messages in {self.path}: {reason}") from None
 
     def connect(self) -> sqlite3.Connection:
+        with suppress(OSError):  # SQLite says it better
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # for its owner alone
         return sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
 
     def prepare(self) -> None:

@@ -27,7 +27,7 @@ async def ask(port: int) -> bool:
     """Whether a server answers a line within a second."""
     try:
         async with asyncio.timeout(1):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("localhost", port)
             writer.write(b"hello\nquit\n")
             return await reader.readline() != b""
     except TimeoutError:
@@ -36,7 +36,7 @@ async def ask(port: int) -> bool:
 
 async def leave(port: int) -> None:
     """Be a client that is served, and then just closes its connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("localhost", port)
     writer.write(b"hello\n")
     await reader.readline()
     writer.close()
