@@ -64,7 +64,7 @@ def test_what_is_not_installed_is_named_and_left_out(tmp_path: Path) -> None:
         PATH="",
     )
     assert made.returncode == 0, made.stderr
-    assert "not installed, and left out: Redis\n" in made.stderr
+    assert "left out: Redis: not installed\n" in made.stderr
     assert "round trip, µs\n  fast                      1.00 ×" in made.stdout
     assert list(Run.load(kept).figures["trip"]) == ["fast"]
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -24,9 +24,7 @@ from stages.lab.workbench import engine
 from stages.lab.workbench.engine import Node, addresses, launch_cluster
 
 pytestmark = pytest.mark.slow
-needs_engine = pytest.mark.skipif(
-    not engine.program(), reason="no nats-server of version 2.10.23 or newer here"
-)
+needs_engine = pytest.mark.skipif(not engine.program(), reason=engine.why_none())
 
 
 @pytest.fixture(scope="module")
@@ -186,10 +184,25 @@ def test_a_log_needs_a_name_that_the_engine_takes() -> None:
             cluster.Server(engine="nats://localhost:4222", log=name)
 
 
-def test_without_a_program_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "program", lambda: None)
-    with pytest.raises(OSError, match="no nats-server of version 2"), launch_cluster():
-        pass
+@needs_engine
+async def test_a_node_that_falls_silent_is_left(nodes: list[Node]) -> None:
+    """As in a power cut: nobody closes the connection."""
+    server = cluster.Server(engine=addresses(nodes), log=f"silent-{next(numbers)}")
+    async with serve.listening(server, "127.0.0.1", 0) as port:
+        alice = await Peer.connect("127.0.0.1", port, speaks_json=True)
+        with closing(alice):
+            await alice.send("foo", "before", delivery="all")
+            (silent,) = [node for node in nodes if lang_of_clients(node)]
+            silent.process.send_signal(signal.SIGSTOP)
+            try:
+                await alice.send("foo", "meanwhile", delivery="all")
+            finally:
+                silent.process.send_signal(signal.SIGCONT)
+            assert msgs(await alice.subscribe("foo")) == ["before", "meanwhile"]
+
+
+def lang_of_clients(node: Node) -> list[str]:
+    return [each["lang"] for each in node.ask("connz").get("connections", []) if each.get("lang")]
 
 
 async def test_where_no_engine_is_the_lesson_shows_what_was_recorded(
@@ -200,5 +213,5 @@ async def test_where_no_engine_is_the_lesson_shows_what_was_recorded(
     monkeypatch.setattr(faults, "picture", lambda findings, origin: told.append(origin))
     await faults.kill_here_or_show_recorded(1)
     (origin,) = told
-    assert origin.startswith("recorded, since here is no nats-server of version 2.10.23")
+    assert origin.startswith(f"recorded, since {engine.why_none()}")
     assert faults.recorded().answered > 0

@@ -83,9 +83,10 @@ def main() -> None:
         if not path.absolute().parent.is_dir():  # said before, and not after, all is measured
             arguments.error(f"there is no folder {path.absolute().parent}")
     asked = chosen.servers or list(SERVERS)
-    here = [name for name in asked if SERVERS[name].is_here()]
-    if missing := [name for name in asked if name not in here]:
-        print(f"not installed, and left out: {', '.join(missing)}", file=sys.stderr)
+    missing = {name: why for name in asked if (why := SERVERS[name].why_not())}
+    for name, why in missing.items():
+        print(f"left out: {name}: {why}", file=sys.stderr)
+    here = [name for name in asked if name not in missing]
     pairs = [(work, name) for work in chosen.works for name in here if wire_for(name, work)]
     if not pairs:
         arguments.error("none of these servers can do any of these works")

@@ -40,10 +40,11 @@ class Kind:
         """The wire to publish on, if it answers."""
         return self.publish if self.publish and self.publish.answered else None
 
-    def is_here(self) -> bool:
+    def why_not(self) -> str:
+        """Why it cannot be measured here, if so."""
         if self.on_engine and not engine.program():
-            return False
-        return shutil.which(self.command(0, "")[0]) is not None
+            return engine.why_none()
+        return "" if shutil.which(self.command(0, "")[0]) else "not installed"
 
 
 WITHOUT_UVLOOP = """

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.client import Client
+from stages.lab.workbench import processes
 
 FOLDER = TemporaryDirectory(ignore_cleanup_errors=True)
 atexit.register(FOLDER.cleanup)
@@ -30,8 +31,8 @@ class Process:
     """The program `python -m MODULE 0 FLAGS`, which serves on a free port."""
 
     def __init__(self, module: str, *flags: str) -> None:
-        command = [sys.executable, "-m", module, "0", "--quiet", *flags]
-        self.popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = processes.module(module, "0", "--quiet", *flags)
+        self.popen = processes.started(command, stdout=subprocess.PIPE)
         assert self.popen.stdout
         self.port = int(self.popen.stdout.readline().rpartition(":")[2])
 

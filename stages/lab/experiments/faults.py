@@ -28,7 +28,8 @@ from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
 from stages.lab.pictures.plot import as_image, figure
-from stages.lab.workbench.engine import Node, Program, addresses, free_ports, launch_cluster
+from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
+from stages.lab.workbench.processes import Program, module
 from stages.settings import Parser
 
 RECORDED = Path(__file__).with_name("faults.json")
@@ -79,10 +80,8 @@ class Server(Program):
     def __init__(self, port: int, engine: str) -> None:
         self.port = port
         settings = ["--engine", engine, "--lease", str(LEASE), "--log-limit", "300000"]
-        self.command = [
-            *(sys.executable, "-m", "stages.beyond.cluster", str(port), "--host", "127.0.0.1"),
-            *("--quiet", *settings),
-        ]
+        address = [str(port), "--host", "127.0.0.1"]
+        self.command = module("stages.beyond.cluster", *address, "--quiet", *settings)
         self.start()
 
 
@@ -255,8 +254,8 @@ async def kill_here_or_show_recorded(times: int) -> Image:
             findings = await kill_in_turns(times)
         return picture(findings, "run here")
     except OSError as problem:  # a time-out is one, too
-        why = str(problem) or f"no end of it after {IN_A_LESSON} seconds"
-        return picture(recorded(), f"recorded, since here is {why}")
+        why = str(problem) or f"it did not end within {IN_A_LESSON} seconds here"
+        return picture(recorded(), f"recorded, since {why}")
 
 
 def picture(findings: Findings, origin: str) -> Image:

@@ -10,21 +10,26 @@ that is gone at the end.
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.error import HTTPError
 
 from stages.beyond.jetstream import OLDEST
+from stages.lab.workbench.processes import Program
 
 HOW_TO_GET_IT = (
-    "no nats-server of version {} or newer here: `apt install nats-server` (Debian 13), "
+    "`pip install -e '.[engine]'` to try it, or `apt install nats-server` (Debian 13), "
     "`brew install nats-server`, `scoop install nats-server`, or nats.io/download"
 )
 
@@ -37,6 +42,9 @@ jetstream {{ store_dir: {folder} }}
 cluster {{ name: stages, listen: 127.0.0.1:{route}, routes: [{routes}] }}
 """
 
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Whatever proxy the environment names is for other addresses."""
+
 PORTS = range(10_000, 32_000)
 """Below those that systems give to connections."""
 
@@ -47,29 +55,29 @@ happens that two do, and never ask the third."""
 
 def program() -> str | None:
     """The engine's program, if it is here, and new enough."""
-    places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    path = shutil.which("nats-server", path=places)
-    if path:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-        version = said.stdout.strip().rpartition("v")[2].split(".")
-        if tuple(int(part) for part in version if part.isdigit()) >= OLDEST:
-            return path
-    return None
+    return next((path for path in programs() if version_of(path) >= OLDEST), None)
 
 
-class Program:
-    """A process that can be killed, and started again by the same command."""
+def why_none() -> str:
+    """Why there is no program that could be used, and how to get one."""
+    oldest = ".".join(map(str, OLDEST))
+    old = [f"{path} has version {'.'.join(map(str, version_of(path)))}" for path in programs()]
+    found = " and ".join(old) + ", which is too old" if old else "no nats-server here"
+    return f"{found}: expected {oldest} or newer, by {HOW_TO_GET_IT}"
 
-    command: list[str]
 
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+def programs() -> list[str]:
+    """Those on the path, beside Python, and where Debian puts it."""
+    beside = os.path.dirname(sys.executable)
+    places = [os.environ.get("PATH", ""), beside, "/usr/sbin"]
+    found = (shutil.which("nats-server", path=place) for place in places)
+    return list(dict.fromkeys(path for path in found if path))
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+
+@cache
+def version_of(path: str) -> tuple[int, ...]:
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, re.findall(r"\d+", said)[:3]))
 
 
 class Node(Program):
@@ -87,11 +95,24 @@ class Node(Program):
                 monitor=self.monitor,
                 route=route,
                 routes=routes,
-                folder=json.dumps(str(folder / name)),
-            )
+                folder=json.dumps(str(folder / name), ensure_ascii=False),
+            ),
+            encoding="utf-8",
         )
         self.command = [path, "--config", str(configuration)]
+        self.said = folder / f"{name}.log"
         self.start()
+
+    def start(self, **streams: Any) -> None:
+        with self.said.open("w") as said:
+            super().start(stderr=said, **streams)
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def last_words(self) -> str:
+        said = self.said.read_text(encoding="utf-8", errors="replace").strip()
+        return said.rpartition("\n")[2] or "nothing"
 
     def is_ready(self, size: int) -> bool:
         """Whether it is healthy, and in a group of so many that has a leader."""
@@ -100,11 +121,14 @@ class Node(Program):
         return healthy and "leader" in group and group.get("cluster_size") == size
 
     def ask(self, what: str) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            url = f"http://127.0.0.1:{self.monitor}/{what}"
-            with urllib.request.urlopen(url, timeout=1) as answer:
+        try:
+            with DIRECTLY.open(f"http://127.0.0.1:{self.monitor}/{what}", timeout=1) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
+        except HTTPError as refusal:  # it is not ready yet
+            refusal.close()
+        except (OSError, ValueError):
+            pass
         return {}
 
 
@@ -119,15 +143,15 @@ def launch_cluster(size: int = 3) -> Iterator[list[Node]]:
     in one line, if the program is not here, or if they don't."""
     path = program()
     if not path:
-        raise OSError(HOW_TO_GET_IT.format(".".join(map(str, OLDEST))))
+        raise OSError(why_none())
+    problem = ""
     for _ in range(ATTEMPTS):
         with started(path, size) as nodes:
-            if wait_until_ready(nodes):
+            problem = trouble(nodes)
+            if not problem:
                 yield nodes
                 return
-    raise OSError(
-        f"the {size} nodes of the engine don't find each other: expected it in {PATIENCE} s"
-    )
+    raise OSError(problem)
 
 
 @contextmanager
@@ -156,10 +180,16 @@ def free_ports(count: int) -> list[int]:
         return found
 
 
-def wait_until_ready(nodes: Sequence[Node]) -> bool:
+def trouble(nodes: Sequence[Node]) -> str:
+    """Wait until all nodes are ready. Returns what is wrong, if they will never be."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
+        for node in nodes:
+            if node.has_ended():
+                return f"{node.name} of the engine has ended, and said: {node.last_words()}"
         if all(node.is_ready(len(nodes)) for node in nodes):
-            return True
+            return ""
         time.sleep(0.05)
-    return False
+    return (
+        f"the {len(nodes)} nodes of the engine don't find each other: expected it in {PATIENCE} s"
+    )
