@@ -192,10 +192,11 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
             signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(server.reload)
         )
     try:
+        missing = await addresses.missing(host)
         async with listening(server, host, port) as bound:
             with suppress(OSError):  # the disk that we print to may be full
                 print(f"{prog} listening on {host}:{bound}", flush=True)
-            for address in await addresses.missing(host):
+            for address in missing:
                 log.info("Not at %s, an address of %s that this machine lacks", address, host)
             await loop.create_future()
     except asyncio.CancelledError:

@@ -3,7 +3,6 @@ over the wire."""
 
 import asyncio
 import importlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,12 +15,13 @@ pytest.register_assert_rewrite(*pytest_plugins)  # before we import them
 import target
 from matrix import MODULES, TARGET, speaks_json
 from peer import Peer
+from slowly import be_patient
 
 from stages import serve
 from stages.lab.workbench.record import Step
 from stages.settings import trial_settings
 
-os.environ["TQDM_DISABLE"] = "1"  # in the kernels of notebooks, whose output is compared
+be_patient()
 
 Connect = Callable[[], Awaitable[Peer]]
 

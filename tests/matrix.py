@@ -7,6 +7,7 @@ test claims.
 """
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +70,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the order of the stages, then all the rest."""
+    for item in items:
+        if item.get_closest_marker("xfail"):
+            item.repr_failure = partial(summary_if_expected, item.repr_failure)  # type: ignore[method-assign]
     items.sort(key=lambda item: [*NAMES, None].index(introduced_in(getattr(item, "module", None))))
+
+
+def summary_if_expected(in_full: Any, failure: pytest.ExceptionInfo[BaseException]) -> Any:
+    """How a failure is told: in a line if it is as it should be, since nobody reads the rest, and to
+    find it takes longer than many a test."""
+    return failure.exconly() if failure.errisinstance(AssertionError) else in_full(failure)
 
 
 def claim_of(test: str) -> str:

@@ -17,8 +17,9 @@ from stages import wire
 from stages.client import conversation
 from stages.client.conversation import MAX_LINE
 from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
+from stages.patience import patient
 
-TIMEOUT = 10.0
+GENEROUS = TIMEOUT = patient(30)
 """Seconds that a test waits for a server that does not answer."""
 
 PACE = 10

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from stages import serve
+from stages.patience import patient
 from stages.settings import trial_settings
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"
-START = 10
+START = patient(10)
 """Seconds that a server may take to start."""
 
 
@@ -128,7 +129,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
         return
     if address := address_of(target):
         try:
-            socket.create_connection(address, timeout=3).close()
+            socket.create_connection(address, timeout=patient(3)).close()
         except OSError as problem:
             raise Unusable(f"nothing answers at {target}: {problem}") from None
         yield address
@@ -153,7 +154,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
             if not line.isdigit():
                 raise Unusable(
                     line
-                    or f"{target} has not started within {START} seconds: does it serve when imported?"
+                    or f"{target} has not started within {START:g} seconds: does it serve when imported?"
                 )
             yield HOST, int(line)
         finally:

@@ -3,13 +3,15 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from test_command_line import PYTHON, killed_at_the_end, talk
+from test_command_line import killed_at_the_end, talk
 
 from stages import addresses, basic, serve
+from stages.patience import patient
 
 HERE, ALSO_HERE, NOT_HERE = "127.0.0.1", "127.0.0.2", "192.0.2.1"
 
@@ -103,13 +105,13 @@ runpy.run_module("stages.basic", run_name="__main__", alter_sys=True)
 
 @pytest.mark.parametrize("quiet", [False, True], ids=["", "quiet"])
 def test_what_was_left_out_is_told_in_the_log_after_the_port(quiet: bool) -> None:
-    command = [*PYTHON, "-c", NAMED, "0", *["--quiet"] * quiet]
+    command = [sys.executable, "-W", "error", "-c", NAMED, "0", *["--quiet"] * quiet]
     with killed_at_the_end(command) as process:
         assert process.stdout
         port = int(process.stdout.readline().rpartition(":")[2])
         talk(port, "quit\n")
         process.terminate()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=patient(60))
     told = f"Not at {NOT_HERE}, an address of localhost that this machine lacks\n"
     assert out.partition("New client")[0] == ("stages.basic stopped\n" if quiet else told)
     assert err == ""

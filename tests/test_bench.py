@@ -15,6 +15,9 @@ from stages.lab.bench.client import acks_of_json, acks_of_redis
 from stages.lab.bench.results import RECORDED, Run, drawn, from_rounds
 from stages.lab.bench.works import WORKS, wire_for
 from stages.lab.experiments import steps
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,11 +30,10 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         text=True,
         encoding="utf-8",
         env=os.environ | environment,
-        timeout=120,
+        timeout=patient(120),
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("server", "work"),
     [
@@ -55,7 +57,6 @@ def test_a_server_is_measured_only_in_what_it_can_do() -> None:
     assert wire_for("fast with a file", "stored") is wires.JSON
 
 
-@pytest.mark.slow
 def test_what_is_not_installed_is_named_and_left_out(tmp_path: Path) -> None:
     kept, picture = tmp_path / "run.json", tmp_path / "run.png"
     made = bench(

@@ -18,6 +18,8 @@ from stages import disconnects, serve
 from stages.beyond import broker, replies
 from stages.settings import trial_settings
 
+pytestmark = pytest.mark.slow
+
 CLAIM_TOOLS = {"connect", "address", "restart"}
 """A test that uses one of these is a claim: it judges whatever server it is given."""
 

@@ -13,6 +13,7 @@ from stages.beyond import acks, cluster, durable, replies
 from stages.client import Client, retries
 from stages.client.addresses import addresses
 from stages.client.follow import follow
+from stages.patience import patient
 
 
 async def test_what_one_client_sends_another_receives() -> None:
@@ -121,7 +122,7 @@ async def test_a_pipeline_reads_what_it_is_sent_meanwhile() -> None:
     async with (
         serve.listening(acks.Server(), "127.0.0.1", 0) as port,
         await Client.connect(port) as alice,
-        asyncio.timeout(60),
+        asyncio.timeout(patient(60)),
     ):
         await alice.subscribe("foo")
         async with alice.pipeline() as pipeline:

@@ -14,19 +14,25 @@ from typing import Any
 import pytest
 
 from stages import STAGES
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 PYTHON = [sys.executable, "-X", "dev", "-W", "error"]
+SLOWLY = str(ROOT / "tests" / "slowly.py")
 NO_PACKAGES = "-S"  # the stages of the article need nothing but Python
 BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}  # as for most users
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    return [*PYTHON, *([] if "beyond" in module else [NO_PACKAGES]), "-m", module, *arguments]
+    return [*PYTHON, *([] if "beyond" in module else [NO_PACKAGES]), SLOWLY, module, *arguments]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(python(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        python(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=patient(60)
+    )
 
 
 @contextmanager
@@ -36,7 +42,7 @@ def killed_at_the_end(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command, cwd=ROOT, env=BUFFERED, text=True, encoding="utf-8", **pipe
     ) as process:
-        hanging = threading.Timer(60, process.kill)
+        hanging = threading.Timer(patient(120), process.kill)
         hanging.start()
         try:
             yield process
@@ -59,7 +65,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def talk(port: int, text: str) -> str:
     """What `nc localhost PORT` would show for this input."""
-    with socket.create_connection(("localhost", port), timeout=10) as client:
+    with socket.create_connection(("localhost", port), timeout=patient(30)) as client:
         client.sendall(text.encode())
         client.shutdown(socket.SHUT_WR)
         with client.makefile(encoding="utf-8") as answers:
@@ -95,7 +101,7 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_
 
 def test_a_stage_beyond_without_its_package_is_one_clear_line() -> None:
     command = [*PYTHON, NO_PACKAGES, "-m", "stages.beyond.durable", "0"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patient(60))
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert "need msgspec: install it with pip install" in result.stderr
 
@@ -111,7 +117,7 @@ def test_a_low_limit_of_open_files_is_raised_or_told() -> None:
         port = int(process.stdout.readline().rpartition(":")[2])
         for _ in range(150 if hard == resource.RLIM_INFINITY or hard > 300 else 50):
             client = clients.enter_context(
-                socket.create_connection(("localhost", port), timeout=10)
+                socket.create_connection(("localhost", port), timeout=patient(30))
             )
             client.sendall(b"hello\n")
             assert b"Could not parse json" in client.recv(1000)
@@ -126,12 +132,12 @@ def test_a_low_limit_of_open_files_is_raised_or_told() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_with_one_line_and_closes_its_clients(number: signal.Signals) -> None:
     with started("stages.disconnects", "0", "--quiet") as (process, port):
-        with socket.create_connection(("localhost", port), timeout=10) as client:
+        with socket.create_connection(("localhost", port), timeout=patient(30)) as client:
             client.sendall(b"hello\n")
             client.recv(1000)  # it is being served
             process.send_signal(number)
             assert client.recv(1000) == b""
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=patient(60))
     assert (process.returncode, out, err) == (0, "stages.disconnects stopped\n", "")
 
 
@@ -145,7 +151,7 @@ def test_it_runs_on_without_its_output() -> None:
         assert process.stderr
         assert process.stderr.read() == ""
         if sys.platform != "win32":
-            assert process.wait(30) == 0
+            assert process.wait(patient(60)) == 0
 
 
 def test_a_taken_port_is_one_clear_line() -> None:

@@ -22,6 +22,7 @@ from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, OnFast, auth, line, se
 from stages.beyond import secure
 from stages.beyond.commands import NOT_ALLOWED, Send
 from stages.connection import Connection
+from stages.patience import patient
 
 
 class Pretended:
@@ -189,7 +190,7 @@ async def over_tls(pem: str) -> AsyncIterator[tuple[Connection, asyncio.StreamRe
 
 
 async def test_what_is_sent_over_tls_has_left_once_there_is_nothing_more(pem: str) -> None:
-    async with asyncio.timeout(10), over_tls(pem) as (connection, reader):
+    async with asyncio.timeout(patient(30)), over_tls(pem) as (connection, reader):
         connection.limit(0)
         await connection.drained()
         connection.write(b"hello\n")
@@ -241,7 +242,7 @@ def test_a_user_that_cannot_be_written_is_one_clear_line() -> None:
             stderr=subprocess.PIPE,
             env=BUFFERED,
             text=True,
-            timeout=30,
+            timeout=patient(60),
         )
     assert made.returncode == 1
     assert made.stderr.startswith("stages.beyond.secure new-user: cannot write the user: ")

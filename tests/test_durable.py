@@ -30,6 +30,7 @@ from stages.beyond.in_flight import Topic
 from stages.beyond.log import Log
 from stages.lab import launch
 from stages.lab.experiments import crash
+from stages.patience import patient
 
 Restart = Callable[[], Awaitable[Peer]]
 
@@ -250,7 +251,7 @@ async def test_when_the_disk_fails_nobody_is_left_waiting(tmp_path: Path, peers:
         for client in clients:
             assert only_error(await client.rest()) == "Could not store "
         assert list(server.inputs) == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(30)):
             while server.connections:
                 await asyncio.sleep(0)
 
@@ -405,6 +406,7 @@ async def test_a_snapshot_is_stored_in_steps(
     assert steps == [3, 3, 1]
 
 
+@pytest.mark.slow
 async def test_the_log_is_replaced_by_snapshots_and_the_file_stays_small(
     tmp_path: Path, peers: Peers
 ) -> None:
@@ -464,7 +466,7 @@ def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=patient(60),
     )
 
 
@@ -542,6 +544,7 @@ UNUSABLE: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", UNUSABLE, ids=lambda make: make.__name__)
 def test_a_file_that_cannot_be_used_is_one_clear_line(
     make: Callable[[Path], None], tmp_path: Path
@@ -553,6 +556,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(
     assert f"cannot keep messages in {data}: {UNUSABLE[make]}" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_where_the_messages_are_and_shares_them_with_nobody(
     tmp_path: Path,
 ) -> None:

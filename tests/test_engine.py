@@ -22,6 +22,7 @@ from stages.beyond.shared_log import Record
 from stages.lab.experiments import faults
 from stages.lab.workbench import engine
 from stages.lab.workbench.engine import Node, addresses, launch_cluster
+from stages.patience import patient
 
 pytestmark = pytest.mark.slow
 needs_engine = pytest.mark.skipif(not engine.program(), reason=engine.why_none())
@@ -173,7 +174,7 @@ def test_ctrl_c_works_while_it_waits_for_the_engine() -> None:
         assert process.stdout
         assert process.stdout.readline().startswith("Waiting for the engine at ")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=patient(60))
     assert (process.returncode, err) == (0, "")
     assert out.endswith("stages.beyond.cluster stopped\n")
 

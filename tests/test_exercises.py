@@ -11,6 +11,8 @@ from matrix import NAMES
 from stages.lab import check
 from stages.lab.judging.exercises import EXERCISES
 
+pytestmark = pytest.mark.slow
+
 WRONG: list[Any] = [
     thing
     for stage in NAMES

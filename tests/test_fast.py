@@ -26,6 +26,7 @@ from stages.beyond import acks, commands, durable, fast, whole_lines
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 from stages.lab.experiments.steps import Deaf
+from stages.patience import patient
 
 SEND = {"command": "send", "topic": "news", "msg": "x", "delivery": "all"}
 
@@ -47,6 +48,7 @@ class InMemory(fast.Server):
         super().__init__(seed=seed, cache_length=100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "claim"),
     [
@@ -335,6 +337,7 @@ async def test_what_comes_after_quit_is_not_heard() -> None:
     assert b"".join(writer.written).count(b"true") == 2
 
 
+@pytest.mark.slow
 def test_the_program_runs_on_uvloop_if_it_is_installed() -> None:
     pytest.importorskip("uvloop")
     code = (
@@ -345,6 +348,7 @@ def test_the_program_runs_on_uvloop_if_it_is_installed() -> None:
     assert asked.stdout == "uvloop\n"
 
 
+@pytest.mark.slow
 def test_it_works_without_uvloop() -> None:
     code = (
         "import sys, runpy; sys.modules['uvloop'] = None; sys.argv[1:] = ['0', '--quiet'];"
@@ -355,7 +359,7 @@ def test_it_works_without_uvloop() -> None:
     ) as process:
         assert process.stdout
         port = int(process.stdout.readline().rpartition(":")[2])
-        with socket.create_connection(("localhost", port), timeout=10) as client:
+        with socket.create_connection(("localhost", port), timeout=patient(30)) as client:
             client.sendall(lines(SEND) + b"\n")
             answer = client.recv(100)
         process.kill()

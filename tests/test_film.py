@@ -19,6 +19,8 @@ from stages.lab.pictures.film import LIMIT, Film
 from stages.lab.pictures.svg import width_of
 from stages.lab.workbench.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

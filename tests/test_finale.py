@@ -1,7 +1,11 @@
 """The table at the end of the course."""
 
+import pytest
+
 from stages import STAGES
 from stages.lab.experiments import finale
+
+pytestmark = pytest.mark.slow
 
 
 async def test_each_trouble_is_mended_once_and_for_all_later_stages() -> None:

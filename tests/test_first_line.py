@@ -13,6 +13,7 @@ from stages import basic, serve, wire
 from stages.beyond import fast
 from stages.connection import Connection
 from stages.first_line import COMMANDS, GuardedReader, answer, spoken
+from stages.patience import patient
 
 HOST, LIMIT = "127.0.0.1", 1000
 SEND = b"{'command': 'send', 'topic': 'foo', 'msg': 'posted'}\n"
@@ -118,7 +119,7 @@ async def said_to(server: Any, data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(HOST, port)
         with closing(writer):
             writer.write(data)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patient(30)):
                 return (await reader.read()).replace(str(port).encode(), b"PORT")
 
 

@@ -4,8 +4,11 @@ import asyncio
 import random
 from typing import Any
 
+import pytest
 from conftest import Connect
 from peer import Peer, fresh_topic, msgs
+
+pytestmark = pytest.mark.slow
 
 COMMANDS = [
     b"{'command': 'subscribe', 'topic': 'foo'}",

@@ -6,6 +6,7 @@ import importlib
 import random
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -96,13 +97,25 @@ def test_the_stages_of_the_article_and_those_beyond_are_two_chains() -> None:
     assert servers[-1].__mro__[1:] == (secure.Door, object)  # it stands in front
 
 
+WHERE_FROM = """
+import sys
+before = {*sys.modules}
+import %s
+for name in {*sys.modules} - before:
+    print(name, getattr(sys.modules[name], "__file__", None) or "built in")
+"""
+
+
 def test_the_stages_of_the_article_import_nothing_but_python_itself() -> None:
-    code = f"import sys, {', '.join(f'stages.{name}' for name in ARTICLE)}; print(*sys.modules)"
+    code = WHERE_FROM % ", ".join(f"stages.{name}" for name in ARTICLE)
     result = subprocess.run(
         [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    imported = {name.split(".")[0] for name in result.stdout.split()}
-    assert imported - sys.stdlib_module_names == {"__main__", "stages"}
+    imported = dict(line.split(" ", 1) for line in result.stdout.splitlines())
+    own = (str(ROOT / "stages"), sysconfig.get_path("stdlib"), "built in")
+    assert {"stages.basic", "asyncio"} <= imported.keys()
+    assert {name: path for name, path in imported.items() if not path.startswith(own)} == {}
+    assert not any("site-packages" in path for path in imported.values())
 
 
 def lines_of_code(path: Path) -> int:

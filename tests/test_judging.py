@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,9 @@ from stages import basic, caching, delivery, disconnects, wire
 from stages.beyond import acks
 from stages.lab import check
 from stages.lab.judging.claims import Claim, around_difference, outcome, verdict
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_claim_from_a_failed_test_is_broken_whatever_the_texts_say() -> None:
@@ -136,7 +138,9 @@ async def test_a_broker_is_judged_within_a_server() -> None:
 
 def judged(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stages.lab.judge", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=patient(60)
+    )
 
 
 def test_a_sound_class_ends_with_0() -> None:
@@ -157,7 +161,6 @@ def test_a_claim_that_is_broken_ends_with_1_and_is_explained() -> None:
     assert "      server   --> client 1  #0 hello\n" in told
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there, Ctrl-C reaches the whole console")
 def test_ctrl_c_is_no_verdict() -> None:
     command = [
@@ -168,14 +171,11 @@ def test_ctrl_c_is_no_verdict() -> None:
         "--until",
         "acks",
     ]
-    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr
         told = process.stderr.read(1)  # of the progress bar: it judges
         process.send_signal(signal.SIGINT)
-        out, told = process.communicate(timeout=60)
+        out, told = process.communicate(timeout=patient(60))
     assert (process.returncode, out) == (130, b"")
     assert told.endswith(b"stages.lab.judge: interrupted before everything was judged\n")
 

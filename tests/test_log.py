@@ -110,6 +110,7 @@ def test_a_file_that_was_replaced_is_noticed_before_anything_is_lost(
         log.append(BATCH)
 
 
+@pytest.mark.slow
 def test_a_file_is_for_one_process_at_a_time(path: str, log: Log) -> None:
     with pytest.raises(OSError, match=r"cannot keep messages in .*: another process uses it"):
         Log(path).open()

@@ -21,6 +21,8 @@ from stages.lab.judging.shared_tests import run_tests
 from stages.lab.memory import NotInABrowser, guests, network
 from stages.lab.memory.loop import Loop, Stuck
 
+pytestmark = pytest.mark.slow
+
 Main = Callable[[], Coroutine[Any, Any, None]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

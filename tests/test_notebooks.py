@@ -145,6 +145,7 @@ def exercises() -> Iterator[Any]:
                 yield pytest.param(source, solution, name, exercise, id=exercise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "solution", "name", "exercise"), list(exercises()))
 async def test_the_solution_solves_the_exercise_and_the_task_alone_does_not(
     source: str, solution: str, name: str, exercise: str

@@ -8,6 +8,8 @@ import pytest
 from stages import STAGES
 from stages.lab.playground import SCENARIOS, Playground, playground
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def play() -> AsyncIterator[Playground]:

@@ -12,7 +12,10 @@ from test_command_line import talk
 
 from stages.lab.workbench.processes import Program
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals"),
+]
 
 KERNEL = """
 import sys, time
@@ -22,12 +25,12 @@ from stages.lab.workbench.processes import Program
 server, node = crash.Process("stages.last_seen"), Program()
 node.command = [sys.executable, "-c", "import time; time.sleep(600)"]
 node.start()
-print(server.port, server.popen.pid, node.process.pid, node.guardian.pid, flush=True)
-while True:
-    try:
-        time.sleep(600)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
+try:
+    print(server.port, server.popen.pid, node.process.pid, node.guardian.pid, flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+time.sleep(600)
 """
 
 

@@ -29,6 +29,9 @@ from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
 from stages.lab.experiments.relay import Relay
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
 
 # The same in each process, for names of tests.
 ALICE, BOB, EVERYBODY = (users.hash_of(f"a token of {name}")[:43] + "Aa" for name in "abe")
@@ -381,7 +384,9 @@ async def test_a_crowd_at_the_door_keeps_nobody_out(door: Callable[..., Any]) ->
 async def test_of_many_that_guess_few_are_told(door: Callable[..., Any]) -> None:
     async with served(door(penalty=60.0, at_the_door=5)) as port:
         guessing = [asyncio.create_task(talk(port, auth(str(n)))) for n in range(50)]
-        done, waiting = await asyncio.wait(guessing, timeout=60, return_when="FIRST_COMPLETED")
+        done, waiting = await asyncio.wait(
+            guessing, timeout=patient(60), return_when="FIRST_COMPLETED"
+        )
         while len(waiting) > 5:
             more, waiting = await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
             done |= more
@@ -653,7 +658,7 @@ async def test_on_sighup_the_users_are_read_anew_and_a_crowd_must_go(
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stages.beyond.secure", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patient(60))
 
 
 def test_without_users_and_tls_it_listens_on_this_machine_only(tmp_path: Path, pem: str) -> None:
@@ -749,7 +754,7 @@ def test_the_terminals_client_takes_the_token_from_the_environment(
                 [*command, "send", "news/a", "hello"],
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=patient(60),
                 env={"STAGES_TOKEN": token},
                 cwd=ROOT,
             )
@@ -769,7 +774,6 @@ def earlier_claims() -> Iterator[Any]:
                 yield pytest.param(page, name, id=name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize(("page", "claim"), list(earlier_claims()))
 async def test_the_promises_of_the_stages_before_hold(
@@ -804,7 +808,6 @@ async def test_a_wrong_door_is_caught(
 # Known clients, while others try
 
 
-@pytest.mark.slow
 async def test_nobody_at_the_door_makes_a_known_client_wait(door: Callable[..., Any]) -> None:
     """No timing assert: the client's commands are answered while each of the others still waits."""
     async with served(door(login_time=60.0, penalty=60.0)) as port:

@@ -12,6 +12,7 @@ from stages import basic, caching, delivery, serve
 from stages.beyond import acks, cluster, durable, secure
 from stages.connection import Connection
 from stages.lab.experiments import small
+from stages.patience import patient
 from stages.settings import Parser, trial_settings
 
 
@@ -47,7 +48,7 @@ async def test_nothing_is_kept_of_a_connection_that_has_ended() -> None:
         writer.write(b"quit\n")
         assert await reader.read() == b""
         writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(30)):
             while kept:
                 await asyncio.sleep(0.01)
                 gc.collect()
@@ -59,7 +60,7 @@ async def test_at_the_end_nobody_is_waited_for() -> None:
             client.write(b"one moment\n")
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(30)):
         async with serve.listening(Waits(), "127.0.0.1", 0) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             await reader.readline()

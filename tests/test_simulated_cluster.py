@@ -22,6 +22,8 @@ from stages.beyond.replica import Replica
 from stages.beyond.shared_log import MemoryLog, Record
 from stages.connection import Connection
 
+pytestmark = pytest.mark.slow
+
 SERVERS = 3
 LEASE = 2.0
 

@@ -28,6 +28,8 @@ from stages.beyond import acks, broker, commands, durable, fast, log
 from stages.beyond.broker import Batch, Outgoing
 from stages.connection import Connection
 
+pytestmark = pytest.mark.slow
+
 TOPICS = {"news": {}, "more news": {}, "jobs": {"ack": True}, "more jobs": {"ack": True}}
 CLIENTS = 4
 HIGH_WATER = 300

@@ -26,6 +26,7 @@ async def flood(sender: Peer, topic: str) -> None:
     await sender.settle()
 
 
+@pytest.mark.slow
 async def test_a_subscriber_that_does_not_read_is_disconnected(connect: Connect) -> None:
     """If a subscriber has over 1 MiB unsent, read no more from the sender; if that lasts a second,
     disconnect it."""
@@ -44,6 +45,7 @@ async def test_a_subscriber_that_does_not_read_is_disconnected(connect: Connect)
     assert received < 16_000_000
 
 
+@pytest.mark.slow
 async def test_a_subscriber_that_was_too_slow_gets_no_more_work(connect: Connect) -> None:
     """A client that is too slow is no longer subscribed, from the moment it is given up."""
     topic, stuck, sender, alice = fresh_topic(), await connect(), await connect(), await connect()

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -40,7 +44,7 @@ def judged(target: str, until: str, *more: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=patient(60),
     )
 
 
@@ -81,7 +85,6 @@ def node_server() -> Iterator[str]:
         process.kill()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
 def test_a_server_in_another_language_can_pass() -> None:
     with node_server() as address:
@@ -90,17 +93,17 @@ def test_a_server_in_another_language_can_pass() -> None:
     assert "19 passed" in result.stdout  # one that is asked by address alone
 
 
-@pytest.mark.slow
 def test_a_server_that_hangs_is_asked_no_further() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         result = judged(f"127.0.0.1:{silent.getsockname()[1]}", "basic")
-    assert "received  nothing came for 3 seconds" in result.stdout
+    assert f"received  nothing came for {patient(3):g} seconds" in result.stdout
     assert "the server does not answer: it is not asked any further" in result.stdout
     assert "1 failed" in result.stdout
 
 
 SPINS = """
 from stages import basic
+from stages.patience import patient
 
 class Server(basic.Server):
     def handle(self, line, client):
@@ -109,7 +112,6 @@ class Server(basic.Server):
 """
 
 
-@pytest.mark.slow
 def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
     (tmp_path / "spins.py").write_text(SPINS)
     result = judged(str(tmp_path / "spins.py"), "basic")
@@ -117,7 +119,6 @@ def test_a_class_that_hangs_is_given_up_soon(tmp_path: Path) -> None:
     assert "1 failed" in result.stdout  # nothing of it has ever worked
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
 def test_a_server_that_closes_or_answers_garbage_gets_a_clear_message(answer: bytes) -> None:
     def serve() -> None:

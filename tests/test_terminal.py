@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from test_command_line import ROOT, python, run, started
 
+from stages.patience import patient
+
+pytestmark = pytest.mark.slow
+
 CLIENT = python("stages.client")
 
 
@@ -29,7 +33,7 @@ def client(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=patient(60),
     )
 
 
@@ -110,7 +114,9 @@ def test_the_prompt_tells_when_the_server_has_closed_the_connection() -> None:
 
 def test_input_that_is_not_utf_8_is_one_clear_line(port: str) -> None:
     command = [*CLIENT, port, "send", "foo"]
-    result = subprocess.run(command, cwd=ROOT, input=b"a\xff\n", capture_output=True, timeout=30)
+    result = subprocess.run(
+        command, cwd=ROOT, input=b"a\xff\n", capture_output=True, timeout=patient(60)
+    )
     assert (result.returncode, result.stderr.decode()) == (
         2,
         "stages.client: standard input is not UTF-8\n",
@@ -160,7 +166,7 @@ def test_ctrl_c_is_silent_while_it_waits_for_input(port: str) -> None:
         process.stdin.flush()
         process.stdout.readline()  # it is running
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(patient(60)) == 130
         assert process.communicate() == ("", "")
 
 
@@ -171,7 +177,7 @@ def test_ctrl_c_is_silent(port: str) -> None:
         assert process.stdout
         process.stdout.readline()  # it is running
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=patient(60)) == ("", "")
 
 
 def test_a_pipe_that_closes_ends_it_silently(port: str) -> None:
@@ -183,7 +189,7 @@ def test_a_pipe_that_closes_ends_it_silently(port: str) -> None:
         process.stdout.close()
         client(port, "send", "foo", "one more, into the closed pipe")
         assert process.stderr.read() == ""
-        assert process.wait(30) == 0
+        assert process.wait(patient(60)) == 0
 
 
 @pytest.fixture

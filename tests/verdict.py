@@ -18,6 +18,7 @@ from peer import FRESH_TOPIC, NoAnswer
 
 from stages.lab.judging.claims import Claim, around_difference
 from stages.lab.pictures.diagram import Diagram
+from stages.patience import patient
 
 unanswered: list[pytest.Item] = []
 held: list[pytest.Item] = []
@@ -38,7 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--target"):
-        peer.TIMEOUT = 3
+        if config.option.markexpr == "not slow":  # of a target, all is asked
+            config.option.markexpr = ""
+        peer.TIMEOUT = patient(3)
         unanswered.clear()
         held.clear()
         try:
@@ -53,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if config.getoption("--target"):  # `check` runs these tests within another run
-        peer.TIMEOUT = 10
+        peer.TIMEOUT = peer.GENEROUS
 
 
 @pytest.hookimpl(optionalhook=True)

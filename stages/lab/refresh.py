@@ -5,7 +5,6 @@
 Running it twice changes nothing. The film of the cell tagged `readme` becomes README's.
 """
 
-import os
 from base64 import b64decode
 from pathlib import Path
 
@@ -26,7 +25,6 @@ HIDDEN = {"jupyter": {"outputs_hidden": True}}
 
 def run(notebook: NotebookNode) -> None:
     """Execute the notebook and leave nothing in it that differs from run to run."""
-    os.environ["TQDM_DISABLE"] = "1"  # in its kernel: a slow check would show a progress bar
     NotebookClient(notebook, timeout=60, resources={"metadata": {"path": NOTEBOOKS}}).execute()
     notebook.metadata = METADATA
     notebook.nbformat_minor = 5

@@ -247,9 +247,13 @@ class TakesHttpForBadLines(disconnects.Server):
 
     @contextlib.asynccontextmanager
     async def listening(self):
+        tasks = []
+
         async def connected(reader, writer):
+            tasks.append(asyncio.current_task())
             await self.handle_client(reader, connection.Connection(writer))
             writer.close()
 
         async with await asyncio.start_server(connected, "127.0.0.1", 0) as listener:
             yield listener.sockets[0].getsockname()[1]
+            await asyncio.gather(*tasks)  # its clients have left

@@ -13,11 +13,10 @@ import termios
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tqdm import tqdm
-
 from stages.client import Client
 from stages.lab.experiments.pipe import PLACES, RECORD, Sample
 from stages.lab.experiments.slow import BlockForEver, transport_of
+from stages.lab.progress import progress
 from stages.lab.workbench.background import HOST, Background
 
 LENGTH, MESSAGES = 2**17, 136
@@ -44,7 +43,7 @@ async def measure() -> list[Sample]:
             for each in (sender, reader, from_sender, to_reader)
         ]
         command = {"command": "send", "topic": "foo", "msg": "x" * LENGTH, "delivery": "all"}
-        for number in tqdm(range(MESSAGES), unit="message"):
+        for number in progress(range(MESSAGES), "message"):
             sender.writer.write(sender.encode(command))
             if number % EVERY == EVERY - 1:
                 await asyncio.sleep(0.05)

@@ -22,14 +22,15 @@ from textwrap import fill
 from typing import Any
 
 from IPython.display import Image
-from tqdm import tqdm
 
 from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
 from stages.lab.pictures.plot import as_image, figure
+from stages.lab.progress import progress
 from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
 from stages.lab.workbench.processes import Program, module
+from stages.patience import patient
 from stages.settings import Parser
 
 RECORDED = Path(__file__).with_name("faults.json")
@@ -38,10 +39,10 @@ LEASE = 2
 BURST = 20
 """How many messages are sent at once; then there is a pause of a fiftieth of a second."""
 
-IN_A_LESSON = 40
+IN_A_LESSON = patient(40)
 """Seconds that the reader of a lesson waits, at most."""
 
-PATIENCE = 60
+PATIENCE = patient(60)
 """Seconds after which we give up waiting for what must come."""
 
 
@@ -230,7 +231,7 @@ async def kill_in_turns(times: int) -> Findings:
                 while not load.times:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(2)
-                for number in tqdm(range(2 * times), unit="kill", file=sys.stdout, delay=2):
+                for number in progress(range(2 * times), "kill"):
                     kind = ("leader", "server")[number % 2]
                     victim = await leader(nodes) if kind == "leader" else servers[number // 2 % 2]
                     moment = time.monotonic()

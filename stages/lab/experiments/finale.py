@@ -1,16 +1,14 @@
 """The stories of the course on all stages, and how they end."""
 
 import importlib
-import sys
 from collections.abc import Callable
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-from tqdm import tqdm
-
 from stages import STAGES, settings
 from stages.lab import stories
 from stages.lab.pictures.compare import Story
+from stages.lab.progress import progress
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.lab import Lab
 from stages.lab.workbench.reading import Text, aligned, markdown_table
@@ -63,8 +61,7 @@ async def table() -> Text:
     """Have every stage go through every trouble: a row for each, ● where it holds."""
     rows = [["", *[stage.rpartition(".")[2] for stage in STAGES]]]
     with TemporaryDirectory() as folder:
-        progress = tqdm(TROUBLES.items(), unit="trouble", file=sys.stdout, delay=2, leave=False)
-        for trouble, (story, ended_well) in progress:
+        for trouble, (story, ended_well) in progress(TROUBLES.items(), "trouble"):
             row = [trouble]
             for stage in STAGES:
                 kind = importlib.import_module(f"stages.{stage}").Server

@@ -9,6 +9,7 @@ import asyncio
 
 from stages import serve
 from stages.connection import Connection
+from stages.patience import patient
 
 
 class Server:
@@ -26,7 +27,7 @@ class Server:
 async def ask(port: int) -> bool:
     """Whether a server answers a line within a second."""
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(patient(1)):
             reader, writer = await asyncio.open_connection("localhost", port)
             writer.write(b"hello\nquit\n")
             return await reader.readline() != b""

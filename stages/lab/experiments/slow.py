@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from IPython.display import Image
-from tqdm import tqdm
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
@@ -24,6 +23,7 @@ from stages.client import Client
 from stages.connection import Connection
 from stages.lab.experiments import crash
 from stages.lab.pictures.plot import as_image, figure
+from stages.lab.progress import progress
 from stages.lab.workbench.background import HOST, Background
 from stages.lab.workbench.reading import aligned
 
@@ -152,7 +152,7 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
         await stuck.subscribe("foo")
         transport_of(stuck).pause_reading()
         before, grown = resident().rss, [0.0]
-        for sent in tqdm(range(1, megabytes + 1), desc=stage, unit="MB"):
+        for sent in progress(range(1, megabytes + 1), "MB", desc=stage):
             for _ in range(10):
                 await sender.send("foo", "x" * 100_000)
             if sent % 10 == 0:

@@ -11,6 +11,7 @@ from stages.beyond import replies
 from stages.client import Client
 from stages.lab.experiments import slow
 from stages.lab.workbench.background import HOST, Background
+from stages.patience import patient
 
 
 @asynccontextmanager
@@ -59,7 +60,7 @@ async def told_why(server: replies.Server) -> bool:
         await slow.send(sender, [])
         slow.transport_of(reader).resume_reading()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 async for _ in reader:
                     pass
         except ConnectionAbortedError:

@@ -11,17 +11,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from tqdm import tqdm
 
 from stages import STAGES, serve
 from stages.lab.judging.claims import Claim
 from stages.lab.memory.loop import Loop, no_loop
+from stages.lab.progress import progress
 
 TESTS = Path(__file__).parents[3] / "tests"
 NAMES = [module.rpartition(".")[2] for module in STAGES]
-
-PATIENCE = 2
-"""Seconds after which a progress bar is shown."""
 
 
 class CannotJudge(Exception):
@@ -32,6 +29,7 @@ class Judge:
     """A pytest plugin that hands a server to the tests, and collects what they find."""
 
     given_up = ""  # why the rest is not judged
+    problem = ""  # of pytest itself
     interrupted = False
     session: pytest.Session | None = None
 
@@ -45,6 +43,9 @@ class Judge:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.option.target = self.server
+        # To show where a test failed, pytest would parse its source. Python 3.11's parser counts
+        # its depth for all threads together, and raises SystemError if a server parses meanwhile.
+        config.option.tbstyle = "no"
 
     def pytest_asyncio_loop_factories(self) -> dict[str, Callable[[], AbstractEventLoop]]:
         return {"memory": Loop} if self.in_memory else {"system": new_event_loop}
@@ -73,9 +74,7 @@ class Judge:
         if self.interrupted:  # while the tests were being collected
             session.shouldstop = "interrupted"
         count = len(session.items)
-        self.progress = tqdm(
-            total=count, unit="claim", file=self.screen, delay=PATIENCE, leave=False
-        )
+        self.progress = progress(None, "claim", total=count, file=self.screen)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         claim: Claim | None = getattr(report, "claim", None)
@@ -83,6 +82,9 @@ class Judge:
             self.claims.append(claim)
         if report.when == "teardown":
             self.progress.update()
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.problem = excinfo.exconly().splitlines()[0]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self.progress.close()
@@ -118,6 +120,8 @@ def run_tests(
         )
     if judge.interrupted:
         raise KeyboardInterrupt
+    if judge.problem:
+        raise CannotJudge(f"the tests themselves have failed: {judge.problem}")
     if result == pytest.ExitCode.USAGE_ERROR:
         raise CannotJudge(told.getvalue().strip().removeprefix("ERROR: --target: "))
     if judge.given_up:

@@ -27,6 +27,7 @@ from urllib.error import HTTPError
 
 from stages.beyond.jetstream import OLDEST
 from stages.lab.workbench.processes import Program
+from stages.patience import patient
 
 HOW_TO_GET_IT = (
     "`pip install -e '.[engine]'` to try it, or `apt install nats-server` (Debian 13), "
@@ -48,7 +49,7 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 PORTS = range(10_000, 32_000)
 """Below those that systems give to connections."""
 
-ATTEMPTS, PATIENCE = 3, 15
+ATTEMPTS, PATIENCE = 3, patient(15)
 """How often we start three nodes, and for how many seconds we wait for them to find each other: it
 happens that two do, and never ask the third."""
 
@@ -191,5 +192,5 @@ def trouble(nodes: Sequence[Node]) -> str:
             return ""
         time.sleep(0.05)
     return (
-        f"the {len(nodes)} nodes of the engine don't find each other: expected it in {PATIENCE} s"
+        f"the {len(nodes)} nodes of the engine don't find each other: expected it in {PATIENCE:g} s"
     )

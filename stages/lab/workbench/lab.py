@@ -23,11 +23,12 @@ from stages.lab.pictures.film import Film
 from stages.lab.workbench.reading import stage_name
 from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
 from stages.lab.workbench.state import State, state_of
+from stages.patience import patient
 
 T = TypeVar("T")
 ConnectionFactory = Callable[[asyncio.StreamWriter], Connection]
 
-TIMEOUT = 2
+TIMEOUT = patient(5)
 """Seconds that a client waits for the server."""
 
 PING = re.compile(rb"lab-ping-\d+")
@@ -353,7 +354,7 @@ class NamedClient(Verbs):
         self.unanswered.add(ping.encode())
         if self.connected:
             self.writer.write((ASK % (ping, ping)).encode())
-        await self.patiently(self.hear_pong(ping.encode()), PING_NOT_REPEATED, 5 * TIMEOUT)
+        await self.patiently(self.hear_pong(ping.encode()), PING_NOT_REPEATED, times=5)
         return ping.encode()
 
     async def hear_pong(self, ping: bytes) -> None:
@@ -383,7 +384,8 @@ class NamedClient(Verbs):
         else:
             self.heard.append(decode(line))
 
-    async def patiently(self, event: Awaitable[T], what: str, seconds: int = TIMEOUT) -> T:
+    async def patiently(self, event: Awaitable[T], what: str, times: int = 1) -> T:
+        seconds = times * TIMEOUT
         try:
             async with asyncio.timeout(seconds) as patience:
                 return await event
@@ -391,7 +393,7 @@ class NamedClient(Verbs):
             if not patience.expired():
                 raise  # somebody else's, who has said why
             raise TimeoutError(
-                f"{self.name} has waited {seconds} seconds for {what}: none came"
+                f"{self.name} has waited {seconds:g} seconds for {what}: none came"
             ) from None
 
     @property
