@@ -18,7 +18,8 @@ from stages import STAGES
 MODULES = {name.rpartition(".")[2]: f"stages.{name}" for name in STAGES}
 NAMES = list(MODULES)
 KEEP_PROMISES = {"fast", "cluster", "secure"}
-"""Stages that add no claim that a client could check: they keep those before in another way."""
+"""Stages that add no claim that a client could check: they keep those before in another way. To
+try them all takes as long as the rest, so it is slow."""
 
 JSON_SINCE = NAMES.index("replies")
 TARGET = "yours"
@@ -62,7 +63,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         strict=True,
         reason=f"holds from {own} on{', not later' * bool(last)}",
     )
-    marks = [[] if since <= n <= until else [absent] for n in range(len(NAMES))]
+    marks = [
+        [absent] * (not since <= n <= until) + [pytest.mark.slow] * (name in KEEP_PROMISES)
+        for n, name in enumerate(NAMES)
+    ]
     metafunc.parametrize(
         "stage", [pytest.param(n, marks=m) for n, m in zip(NAMES, marks, strict=True)]
     )

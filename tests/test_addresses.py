@@ -11,7 +11,6 @@ import pytest
 from test_command_line import killed_at_the_end, talk
 
 from stages import addresses, basic, serve
-from stages.patience import patient
 
 HERE, ALSO_HERE, NOT_HERE = "127.0.0.1", "127.0.0.2", "192.0.2.1"
 
@@ -111,7 +110,9 @@ def test_what_was_left_out_is_told_in_the_log_after_the_port(quiet: bool) -> Non
         port = int(process.stdout.readline().rpartition(":")[2])
         talk(port, "quit\n")
         process.terminate()
-        out, err = process.communicate(timeout=patient(60))
+        out = process.stdout.read()
+        assert process.stderr
+        err = process.stderr.read()
     told = f"Not at {NOT_HERE}, an address of localhost that this machine lacks\n"
     assert out.partition("New client")[0] == ("stages.basic stopped\n" if quiet else told)
     assert err == ""

@@ -257,6 +257,7 @@ async def test_an_overlong_line_that_never_ends_is_one_error(connect: Connect) -
             only_error(await alice.end())
 
 
+@pytest.mark.slow
 async def test_clients_that_break_off_do_not_disturb_the_others(connect: Connect) -> None:
     """Writing to a client that is gone may fail: that must not end the loop over the others."""
     topic, alice, bob = fresh_topic(), await connect(), await connect()

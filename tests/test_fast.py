@@ -162,6 +162,7 @@ def without_blanks(data: bytes) -> bytes:
     return b"\n".join(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100))
 def test_whole_batches_mean_what_single_lines_do(seed: int) -> None:
     rng = random.Random(seed)
