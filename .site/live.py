@@ -84,7 +84,7 @@ def fetch_wheels(static: Path, pyodide: dict[str, str]) -> None:
 def add_ours(static: Path, copy: Path) -> None:
     """Our own wheel, with the shared tests, which `check` runs, and their settings."""
     shutil.copytree(ROOT / "stages", copy / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", static, copy)
     (ours,) = static.glob("message_queue_stages-*.whl")

@@ -10,6 +10,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from test_command_line import NO_PACKAGES, killed_at_the_end, talk
 
 from stages import STAGES, basic, disconnects, wire
 from stages.beyond import secure
@@ -144,11 +145,33 @@ def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
         )
 
 
-def test_readme_quotes_the_script_that_runs_the_tests() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    script = (ROOT / ".ci" / "test").read_text(encoding="utf-8").splitlines()
-    commands = [line for line in script if not line.startswith(("#", "set "))]
-    assert "\n".join(f"    {line}" for line in commands) in readme
+def commands_of(section: str) -> list[str]:
+    """The indented lines of a section of README."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    begin = lines.index(f"## {section}")
+    end = next(n for n, line in enumerate(lines) if n > begin and line.startswith("## "))
+    return [line.strip() for line in lines[begin:end] if line.startswith("    ")]
+
+
+def test_readme_says_first_how_to_run_it_and_how_to_pass_its_tests() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    begun = [line for line in lines[:40] if line.startswith("## ")]
+    assert begun[:2] == ["## Run it", "## Pass its tests"]
+    (command,) = commands_of("Pass its tests")
+    assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_readmes_first_command_runs_as_it_stands_there_with_nothing_installed() -> None:
+    first, *typed = commands_of("Run it")
+    python, *arguments, port = first.split()
+    assert (python, port) == ("python3", "7777")  # a port that may be taken here
+    command = [sys.executable, NO_PACKAGES, *arguments, "0"]
+    with killed_at_the_end(command) as process:
+        assert process.stdout
+        name, _, port = process.stdout.readline().rpartition(":")
+        assert name == "stages.last_seen listening on localhost"
+        heard = talk(int(port), "\n".join([*typed, "quit\n"]))
+    assert heard == f"{typed[1][:-1]}, 'index': 0}}\n"
 
 
 def test_the_stages_of_the_article_together_are_at_most_140_lines() -> None:
