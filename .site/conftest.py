@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Playwright, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Request, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,16 +64,22 @@ def playwright() -> Iterator[Playwright]:
         yield started
 
 
+@pytest.fixture
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        pytest.exit("no Chromium here: expected `apt install chromium`, or Chrome")
+    browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+    yield browser
+    browser.close()
+
+
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def new_page(playwright: Playwright, address: str) -> Iterator[OpenPage]:
+def new_page(chromium: Browser, address: str) -> Iterator[OpenPage]:
     """Opens a page in a new browser, with the settings of a context; it may ask nobody but us."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.exit("no Chromium here: expected `apt install chromium`, or Chrome")
-    chromium = playwright.chromium.launch(executable_path=program, args=QUIET)
     elsewhere: list[str] = []
 
     def note(asked: Request) -> None:

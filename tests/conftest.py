@@ -3,6 +3,7 @@ over the wire."""
 
 import asyncio
 import importlib
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -24,6 +25,9 @@ from stages.patience import patient
 from stages.settings import trial_settings
 
 be_patient()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts so what is to run in the background, and our children would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Connect = Callable[[], Awaitable[Peer]]
 
