@@ -14,7 +14,7 @@ from stages.lab.experiments import crash
 from stages.lab.experiments.relay import Relay
 from stages.lab.memory import NotInABrowser
 
-__all__ = ["OWN_AUTHORITY", "Relay", "file_of", "said_to", "served"]
+__all__ = ["OWN_AUTHORITY", "Relay", "file_of", "posted", "said_to", "served"]
 
 
 @asynccontextmanager
@@ -40,6 +40,15 @@ async def said_to(port: int, data: bytes) -> asyncio.StreamWriter:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     return writer
+
+
+async def posted(port: int, command: str) -> str:
+    """Post a command, as a page has a browser do it; returns the first line of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"POST / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n{command}\n".encode())
+    answer = await reader.readline()
+    writer.close()
+    return answer.decode().strip()
 
 
 class Authority:

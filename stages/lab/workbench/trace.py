@@ -16,7 +16,10 @@ import stages
 from stages.lab.workbench.lab import PING, Lab, Tap
 
 HOME = Path(stages.__file__).parent
-PLUMBING = {"wire", "serve", "connection", "settings", "commands", "__init__"}
+PLUMBING = {
+    *("wire", "serve", "connection", "first_line", "log_filters", "addresses", "settings"),
+    *("commands", "__init__"),
+}
 
 
 @dataclass(frozen=True)
