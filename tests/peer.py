@@ -19,8 +19,9 @@ from stages.client.conversation import MAX_LINE
 from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
 from stages.patience import patient
 
-GENEROUS = TIMEOUT = patient(30)
-"""Seconds that a test waits for a server that does not answer."""
+GENEROUS = TIMEOUT = 30
+"""Seconds that a test waits for a server that does not answer, or longer if `patience` says so. What
+it tells of them is stored in notebooks, and so must be the same."""
 
 PACE = 10
 """Commands that even a slow server carries out in a second."""
@@ -50,7 +51,7 @@ async def patiently(event: Awaitable[T], what: str, commands: int = 0) -> T:
     """Wait for the server, longer if it still has commands to carry out."""
     patience = TIMEOUT + commands // PACE
     try:
-        return await asyncio.wait_for(event, patience)
+        return await asyncio.wait_for(event, patient(patience))
     except TimeoutError:
         raise NoAnswer(f"expected {what}, but nothing came for {patience:g} seconds") from None
     except OSError as problem:
@@ -179,7 +180,7 @@ class Peer:
         self.writer.write(self.line(command="send", topic=self.private, msg=mark))
         try:
             # A server may say something all the time, and never what we wait for.
-            async with asyncio.timeout(5 * TIMEOUT + self.said // PACE):
+            async with asyncio.timeout(patient(5 * TIMEOUT + self.said // PACE)):
                 await self.hear_mark(mark)
         except TimeoutError:
             raise NoAnswer(f"expected a line with {mark!r}, but only others came") from None

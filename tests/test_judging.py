@@ -1,5 +1,6 @@
 """Verdicts that can be trusted: `check` in a notebook, `python -m stages.lab.judge` in a terminal."""
 
+import ast
 import asyncio
 import json
 import signal
@@ -74,6 +75,34 @@ async def test_an_exception_of_the_learners_is_told_with_its_line() -> None:
     assert told.splitlines()[2].startswith("    hint: Keep the messages of a topic")
     told = str(await check(FailsToReplay, "by_age"))
     assert f"    {failed}" in told.splitlines()
+
+
+async def test_a_verdict_needs_no_source_of_a_test_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python 3.11's parser counts its depth for all threads together: when a server parses in one,
+    it now and then fails in another."""
+
+    def fails(source: str, filename: str = "", *rest: Any, **more: Any) -> Any:
+        if filename == "source":  # as pytest names what it shows
+            raise SystemError("AST constructor recursion depth mismatch")
+        return real(source, filename, *rest, **more)
+
+    real = ast.parse
+    monkeypatch.setattr(ast, "parse", fails)
+    told = str(await check(FailsToReplay, until="caching"))
+    assert told.startswith("✗ a message waits for every late subscriber: ")
+
+
+async def test_what_fails_in_the_tests_themselves_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise SystemError("out of order\nand more")
+
+    monkeypatch.setattr("stages.lab.judging.shared_tests.Judge.pytest_runtest_logreport", fails)
+    told = str(await check(basic.Server, until="basic"))
+    assert told == "the tests themselves have failed: SystemError: out of order"
 
 
 async def test_the_claims_of_earlier_stages_are_one_line() -> None:

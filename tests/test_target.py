@@ -96,7 +96,7 @@ def test_a_server_in_another_language_can_pass() -> None:
 def test_a_server_that_hangs_is_asked_no_further() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         result = judged(f"127.0.0.1:{silent.getsockname()[1]}", "basic")
-    assert f"received  nothing came for {patient(3):g} seconds" in result.stdout
+    assert "received  nothing came for 3 seconds" in result.stdout
     assert "the server does not answer: it is not asked any further" in result.stdout
     assert "1 failed" in result.stdout
 

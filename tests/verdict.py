@@ -18,7 +18,6 @@ from peer import FRESH_TOPIC, NoAnswer
 
 from stages.lab.judging.claims import Claim, around_difference
 from stages.lab.pictures.diagram import Diagram
-from stages.patience import patient
 
 unanswered: list[pytest.Item] = []
 held: list[pytest.Item] = []
@@ -41,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--target"):
         if config.option.markexpr == "not slow":  # of a target, all is asked
             config.option.markexpr = ""
-        peer.TIMEOUT = patient(3)
+        peer.TIMEOUT = 3
         unanswered.clear()
         held.clear()
         try:
