@@ -21,7 +21,7 @@ from test_model import Work
 from test_simulation import state_of
 
 from stages import serve
-from stages.beyond import cluster, fast
+from stages.beyond import cluster, fast, order
 from stages.beyond.replica import CLIENTS, Proposal, Replica
 from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
@@ -235,7 +235,7 @@ class Cluster:
     async def start(self, kind: type[cluster.Server] = cluster.Server, **settings: Any) -> Any:
         """A server, with its `port` and its `gate`."""
         server: Any = kind(engine="memory", log=self.name, **settings)
-        server.shared = server.gate = Gate(server.shared)
+        server.order.shared = server.gate = Gate(server.order.shared)
         server.port = await self.stack.enter_async_context(serve.listening(server, "127.0.0.1", 0))
         return server
 
@@ -257,16 +257,16 @@ class Cluster:
 
 @pytest.fixture
 async def servers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    monkeypatch.setattr(cluster, "FAREWELL", 0.05)  # those that are dead can't say goodbye
+    monkeypatch.setattr(order, "FAREWELL", 0.05)  # those that are dead can't say goodbye
     async with AsyncExitStack() as stack:
         yield Cluster(stack)
 
 
 async def same_state(*some: Any) -> None:
     """All have read the same records, and come to the same state."""
-    while len({server.replica.number for server in some}) > 1:
+    while len({server.order.replica.number for server in some}) > 1:
         await asyncio.sleep(0)
-    first, *others = [whole_state(server.replica) for server in some]
+    first, *others = [whole_state(server.order.replica) for server in some]
     for other in others:
         assert other == first
 
@@ -284,22 +284,23 @@ async def test_a_server_writes_nothing_while_nothing_happens(servers: Cluster) -
 
 def test_a_server_writes_well_within_its_lease_and_who_wrote_last_when_the_broker_is_due() -> None:
     server = cluster.Server(engine="memory", log="nobody writes", lease=10.0)
-    server.last_written = 100.0
-    assert server.due == 102.0
+    own = server.order
+    own.last_written = 100.0
+    assert own.due == 102.0
     server.broker.alarms.append((50.5, "jobs"))
-    server.replica.clock, server.read_at = 50.0, 101.0
-    assert server.due == 102.0
-    server.wrote_last = True
-    assert server.due == 101.5
+    own.replica.clock, own.read_at = 50.0, 101.0
+    assert own.due == 102.0
+    own.wrote_last = True
+    assert own.due == 101.5
     server.broker.alarms[0] = (90.0, "jobs")
-    assert server.due == 102.0
+    assert own.due == 102.0
 
 
 async def test_what_a_client_of_an_earlier_life_says_is_not_done(servers: Cluster) -> None:
     server = await servers.start()
-    number = server.member.number * CLIENTS
+    number = server.order.member.number * CLIENTS
     assert await server.carry_out(number + CLIENTS, b"{}") == []
-    server.member = None
+    server.order.member = None
     assert await server.carry_out(number, b"{}") == []
 
 
@@ -317,7 +318,7 @@ async def test_a_slow_reader_of_another_servers_messages_is_given_up(servers: Cl
 async def test_a_client_waits_until_its_server_has_joined_again(servers: Cluster) -> None:
     server = await servers.start()
     server.gate.passable.clear()
-    server.end_life()
+    server.order.end_life()
     alice = await servers.connect(server)
     asking = asyncio.create_task(alice.subscribe("foo"))
     await asyncio.wait([asking], timeout=0.05)  # by now it is heard
@@ -329,7 +330,7 @@ def test_an_engine_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nats")
     from stages.beyond.jetstream import JetStream
 
-    assert isinstance(cluster.Server(engine="localhost:4222").shared, JetStream)
+    assert isinstance(cluster.Server(engine="localhost:4222").order.shared, JetStream)
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="an engine needs nats-py: install it with"):
         cluster.Server(engine="localhost:4222")
@@ -386,7 +387,7 @@ async def test_a_server_that_sleeps_while_the_log_is_shortened_loads_the_snapsho
     await bob.send("foo", "a", delivery="all")
     alice = await servers.connect(second)
     second.gate.passable.clear()
-    while servers.log.dropped <= second.replica.number:
+    while servers.log.dropped <= second.order.replica.number:
         await bob.send("foo", "b", delivery="all")
     second.gate.passable.set()
     assert await alice.end() == []
@@ -464,10 +465,11 @@ async def expires_work_at_the_same_record(kind: type[cluster.Server], servers: C
     await alice.send("jobs", "a", delivery="one")
     await alice.heard()
     for server in (first, second):
-        server.tick()  # as if its timer had gone off
+        goes_off = getattr(server, "tick", server.order.inbox.wake.set)
+        goes_off()  # its timer, whatever that does
     await alice.settle()
     await same_state(first, second)
-    assert [each.broker.now for each in (first, second)] == [first.replica.clock] * 2
+    assert [each.broker.now for each in (first, second)] == [first.order.replica.clock] * 2
 
 
 OF_SERVERS: dict[Callable[[Any, Cluster], Awaitable[None]], type[cluster.Server]] = {

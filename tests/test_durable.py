@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from test_command_line import ROOT, started
 from test_last_seen import indexes
 
 from stages import serve
-from stages.beyond import acks, durable, fast
+from stages.beyond import acks, durable, fast, journal
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Message
 from stages.beyond.in_flight import Topic
+from stages.beyond.inbox import Inbox, Input
 from stages.beyond.log import Log
 from stages.lab import launch
 from stages.lab.experiments import crash
@@ -114,6 +115,22 @@ def served(server: durable.Server) -> AbstractAsyncContextManager[int]:
     return serve.listening(server, "127.0.0.1", 0)
 
 
+@asynccontextmanager
+async def served_apart(server: durable.Server) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
+    """The port of a server, and the task that serves: it ends with the server, or else here."""
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def serve() -> None:
+        async with served(server) as bound:
+            port.set_result(bound)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(serve())
+    yield await port, task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.fixture
 async def peers() -> AsyncIterator[Callable[[int], Awaitable[Peer]]]:
     """Connects to a port, as often as it is called."""
@@ -135,6 +152,7 @@ class Watched(durable.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.journal.in_thread = self.in_thread
         self.batches: list[Batch] = []
         self.disk_is_free, self.disk_is_busy = asyncio.Event(), asyncio.Event()
         self.disk_is_free.set()
@@ -188,7 +206,7 @@ async def test_commands_that_come_while_the_disk_is_busy_are_stored_together(
         before = len(server.batches)
         for client in clients[1:]:
             client.writer.write(client.line(**send("together")))
-        while len(server.inputs) < 19:
+        while len(server.journal.inbox.inputs) < 19:
             await asyncio.sleep(0)
         server.disk_is_free.set()
         for client in clients:
@@ -201,22 +219,21 @@ async def test_on_a_full_disk_nothing_is_acknowledged_or_delivered(
 ) -> None:
     data = str(tmp_path / "messages.db")
     server = durable.Server(data=data)
-    async with served(server) as port:
+    async with served_apart(server) as (port, ended):
         alice, bob, carol = [await peers(port) for _ in range(3)]
         await alice.subscribe("foo")
         await bob.send("foo", "stored", delivery="all")
         assert msgs(await alice.heard()) == ["stored"]
-        server.file.database.execute("PRAGMA max_page_count = 1")  # as if the disk were full
+        server.journal.file.database.execute("PRAGMA max_page_count = 1")  # as if it were full
         with caplog.at_level(logging.ERROR, "stages"):
             bob.writer.write(bob.line(**send("x" * 50_000)))
             assert only_error(await bob.rest()) == "Could not store "
         assert only_error(await alice.rest()) == "Could not store "
         assert only_error(await carol.rest()) == "Could not store "
-        late = await peers(port)
-        assert only_error(await late.rest()) == "Could not store "
-    assert caplog.messages == [
-        f"Cannot store messages in {data}: database or disk is full: start me again"
-    ]
+        full = f"messages in {data}: database or disk is full"
+        with pytest.raises(OSError, match=f"^cannot store {full}: start me again$"):
+            await ended
+    assert caplog.messages == [f"Cannot store {full}"]
     async with served(durable.Server(data=data)) as port:
         alice = await peers(port)
         assert msgs(await alice.subscribe("foo")) == ["stored"]
@@ -234,7 +251,7 @@ async def test_when_the_disk_fails_nobody_is_left_waiting(tmp_path: Path, peers:
         failing = False
 
     server = Failing(data=str(tmp_path / "messages.db"))
-    async with served(server) as port:
+    async with served_apart(server) as (port, ended):
         clients = [await peers(port) for _ in range(3)]
         for client in clients:
             await client.settle()
@@ -245,15 +262,14 @@ async def test_when_the_disk_fails_nobody_is_left_waiting(tmp_path: Path, peers:
         await server.disk_is_busy.wait()
         for client in clients[1:]:
             client.writer.write(client.line(**send("waiting")))
-        while len(server.inputs) < 2:
+        while len(server.journal.inbox.inputs) < 2:
             await asyncio.sleep(0)
         server.disk_is_free.set()
         for client in clients:
             assert only_error(await client.rest()) == "Could not store "
-        assert list(server.inputs) == []
-        async with asyncio.timeout(patient(30)):
-            while server.connections:
-                await asyncio.sleep(0)
+        with pytest.raises(OSError, match="the disk fails"):
+            await ended
+        assert list(server.journal.inbox.inputs) == []
 
 
 async def test_the_same_seed_gives_the_same_picks(tmp_path: Path) -> None:
@@ -272,7 +288,7 @@ async def test_the_same_seed_gives_the_same_picks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["", "messages.db"])
 @pytest.mark.parametrize("kind", [durable.Server, fast.Server])
 async def test_work_that_nobody_does_in_time_goes_to_another(
-    kind: type[durable.Server], file: str, tmp_path: Path
+    kind: type[durable.Server] | type[fast.Server], file: str, tmp_path: Path
 ) -> None:
     if not file and kind is durable.Server:
         pytest.skip("it always has a file")
@@ -323,19 +339,24 @@ async def test_a_file_that_is_removed_or_renamed_is_noticed(
     gone: Callable[[Path], object], tmp_path: Path, peers: Peers
 ) -> None:
     data = tmp_path / "messages.db"
-    async with served(durable.Server(data=str(data))) as port:
+    async with served_apart(durable.Server(data=str(data))) as (port, ended):
         alice = await peers(port)
         await alice.send("foo", "stored", delivery="all")
         gone(data)
         alice.writer.write(alice.line(**send("lost?")))
         assert only_error(await alice.rest()) == "Could not store "
+        with pytest.raises(OSError, match="cannot store messages in "):
+            await ended
 
 
 async def test_a_server_whose_file_is_gone_says_so_when_it_stops(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = tmp_path / "messages.db"
-    with caplog.at_level(logging.ERROR, "stages"):
+    with (
+        caplog.at_level(logging.ERROR, "stages"),
+        pytest.raises(OSError, match=f"^cannot store messages in {data}: "),
+    ):
         async with served(durable.Server(data=str(data))):
             data.unlink()
     (message,) = caplog.messages
@@ -353,23 +374,25 @@ async def test_a_bug_in_a_class_that_extends_it_stops_it_and_is_told(
         broker_class = BuggyBroker
 
     with caplog.at_level(logging.ERROR, "stages"):
-        async with served(Buggy(data=str(tmp_path / "messages.db"))) as port:
+        async with served_apart(Buggy(data=str(tmp_path / "messages.db"))) as (port, ended):
             alice = await peers(port)
             alice.writer.write(alice.line(**send("x")))
             assert only_error(await alice.rest()) == "Could not store "
+            with pytest.raises(OSError, match=r"^ZeroDivisionError: in my class in BuggyBroker\."):
+                await ended
     (message,) = caplog.messages
     assert message.startswith("Failed: ZeroDivisionError: in my class in BuggyBroker.send_to_all, ")
 
 
-def said(data: bytes | None) -> durable.Input:
-    return durable.Input(1, data, asyncio.get_running_loop().create_future())
+def said(data: bytes | None) -> Input:
+    return Input(1, data, asyncio.get_running_loop().create_future())
 
 
 async def test_a_failing_disk_is_nothing_to_one_who_waits_no_longer(tmp_path: Path) -> None:
     server = durable.Server(data=str(tmp_path / "messages.db"))
     gone, waiting = said(b"x"), said(b"y")
     gone.outgoing.cancel()
-    server.fail(OSError("the disk fails"), [gone, waiting])
+    server.journal.give_up(OSError("the disk fails"), [gone, waiting])
     assert waiting.outgoing.result() == []
 
 
@@ -384,24 +407,22 @@ async def test_a_failing_disk_is_nothing_to_one_who_waits_no_longer(tmp_path: Pa
         (None, 10),
     ],
 )
-async def test_a_batch_is_neither_long_nor_large(
-    tmp_path: Path, data: bytes | None, most: int
-) -> None:
-    server = durable.Server(data=str(tmp_path / "messages.db"))
-    server.inputs.extend(said(data) for _ in range(100))
-    assert len(server.next_inputs()) == most
-    assert len(server.inputs) == 100 - most
+async def test_a_batch_is_neither_long_nor_large(data: bytes | None, most: int) -> None:
+    inbox = Inbox()
+    inbox.inputs.extend(said(data) for _ in range(100))
+    assert len(inbox.take()) == most
+    assert len(inbox.inputs) == 100 - most
 
 
 @pytest.mark.parametrize("step", [21, 30])
 async def test_a_snapshot_is_stored_in_steps(
     tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durable, "SNAPSHOT_STEP", step)
-    server = durable.Server(data=str(tmp_path / "messages.db"))
-    server.snapshot = iter(["8 bytes."] * 7)  # and two for the quotes
+    monkeypatch.setattr(journal, "SNAPSHOT_STEP", step)
+    of_a_server = durable.Server(data=str(tmp_path / "messages.db")).journal
+    of_a_server.snapshot = iter(["8 bytes."] * 7)  # and two for the quotes
     steps = []
-    while pieces := server.next_pieces():
+    while pieces := of_a_server.next_pieces():
         steps.append(len(pieces))
     assert steps == [3, 3, 1]
 

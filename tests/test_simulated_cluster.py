@@ -7,7 +7,7 @@ servers pause and die; all that live come to the same state, and what was promis
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from test_simulation import HIGH_WATER, Client, Session, World, check_rules, sma
 
 from stages import serve
 from stages.beyond import cluster, fast
+from stages.beyond.broker import Outgoing
 from stages.beyond.replica import Replica
 from stages.beyond.shared_log import MemoryLog, Record
 from stages.connection import Connection
@@ -78,39 +79,40 @@ class View:
         await self.log.save(number, snapshot)
 
 
-class Member(cluster.Server):
-    """One of the servers."""
+class Checked(cluster.OwnClients):
+    def send(self, outgoing: Outgoing) -> None:
+        super().send(outgoing)
+        check_rules(self.server.broker)
 
-    view: View
+
+class Member(cluster.Server):
+    """One of the servers, with a view of the log, and an outlet that checks what goes out."""
 
     def __init__(self, world: "ClusterWorld") -> None:
         super().__init__(
             engine="memory", lease=LEASE, cache_length=1000, high_water=HIGH_WATER, **world.settings
         )
         self.world = world
-        self.shared = self.view = View(world.log)
+        self.order.shared = self.view = View(world.log)
+        self.order.outlet = self.outlet = Checked(self)
         self.links: list[Link] = []
         self.handlers: set[asyncio.Task[None]] = set()
 
-    async def watch(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception as problem:
-            self.world.problem = self.world.problem or problem
+    @property
+    def server(self) -> cluster.Server:
+        return self
 
-    def read(self, record: Record) -> None:
-        super().read(record)
-        check_rules(self.broker)
+    @property
+    def failed(self) -> bool:
+        return self.order.duties.problem is not None
 
     def die(self) -> None:
         """The process ends: nothing more is written, neither to the network nor to the log."""
         for link in self.links:
             link.die()
-        self.world.dead += [self.following, self.committing, *self.tasks, *self.handlers]
+        self.world.dead += [*self.order.duties.tasks, *self.outlet.waiting, *self.handlers]
         for task in self.world.dead:
             task.cancel()
-        if self.timer:
-            self.timer.cancel()
 
     async def stop(self) -> None:
         """As at Ctrl-C."""
@@ -164,6 +166,7 @@ class ClusterWorld(World):
         if place not in self.members:
             member = Member(self)
             await member.__aenter__()
+            member.order.duties.server = None  # if it fails, the world goes on
             self.members[place] = member
 
     async def restart(self) -> None:
@@ -209,9 +212,10 @@ class ClusterWorld(World):
         await self.check(live, await self.inherit())
         for member in self.members.values():
             await member.stop()
+        assert not any(member.failed for member in self.members.values())
 
     async def all_are_alike(self) -> None:
-        while len({member.replica.number for member in self.members.values()}) > 1:
+        while len({member.order.replica.number for member in self.members.values()}) > 1:
             await asyncio.sleep(0.001)
         late = Replica(fast.Broker(), lease=LEASE)
         for piece in (self.log.snapshot or (0, b""))[1].split(b"\n"):
@@ -219,10 +223,10 @@ class ClusterWorld(World):
                 late.restore(piece)
         if not self.log.snapshot:
             late.broker.use(self.server.broker.settings())
-        read = self.server.replica.number - self.log.dropped  # there may be one more
+        read = self.server.order.replica.number - self.log.dropped  # there may be one more
         for record in self.log.records[late.number - self.log.dropped : read]:
             late.apply(record)
-        states = [whole_state(member.replica) for member in self.members.values()]
+        states = [whole_state(member.order.replica) for member in self.members.values()]
         for state in states:
             assert state == whole_state(late), "servers have come to different states"
 

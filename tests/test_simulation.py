@@ -24,8 +24,9 @@ from simulated import Disk, Link, Loop
 
 import stages.beyond.topic
 from stages import serve
-from stages.beyond import acks, broker, commands, durable, fast, log
+from stages.beyond import acks, broker, commands, durable, fast, journal, log
 from stages.beyond.broker import Batch, Outgoing
+from stages.beyond.journal import Journal
 from stages.connection import Connection
 
 pytestmark = pytest.mark.slow
@@ -88,14 +89,14 @@ def action(rng: random.Random) -> Action:
             return (other,)
 
 
-class SimulatedServer(durable.Server):
-    """A server on a simulated disk. A second broker is given what the log has, and must be the same
-    after each start."""
+class Simulated:
+    """A server whose journal is given a simulated disk, and an outlet that checks what goes out. A
+    second broker is given what the log has, and must be the same after each start."""
 
-    longest = 400
-
-    def __init__(self, world: "World") -> None:
-        super().__init__(
+    def __init__(self, world: "World", kind: type[durable.Server] | type[fast.Server]) -> None:
+        self.world = world
+        self.longest = 400 if kind is durable.Server else 4000  # a line, or a batch
+        self.server = kind(
             data="simulated",
             seed=world.rng.randrange(100),
             cache_length=1000,
@@ -103,8 +104,24 @@ class SimulatedServer(durable.Server):
             ack_timeout=world.rng.choice([1.0, 60.0]),
             log_limit=world.rng.choice([300, 3000]),
         )
-        self.world = world
-        self.file = world.disk.log()
+        self.server.sequencer = self.journal = Journal(
+            self.server.broker,
+            world.disk.log(),
+            self,
+            life=self.server.broker.settings() | {"seed": self.server.seed or 0},
+            log_limit=self.server.log_limit,
+            time=self.server.time,
+            in_thread=self.in_thread,
+        )
+
+    async def start(self) -> None:
+        await self.server.__aenter__()
+        self.journal.duties.server = None  # if it fails, the world goes on
+        assert state_of(self.server.broker) == state_of(self.world.shadow)
+
+    @property
+    def failed(self) -> bool:
+        return self.journal.duties.problem is not None
 
     async def in_thread(self, append: Callable[..., None], batch: Batch | None, *rest: Any) -> None:
         """Write to the disk, which takes its time."""
@@ -115,21 +132,12 @@ class SimulatedServer(durable.Server):
         if batch:
             self.world.shadow.carry_out(batch)
             if self.world.rng.random() < 0.1:
-                assert state_of(self.broker) == state_of(self.world.shadow)
+                assert state_of(self.server.broker) == state_of(self.world.shadow)
                 self.world.shadow = restored(self.world.shadow)
         await self.world.point("after commit", self)
 
-    async def __aenter__(self) -> None:
-        await super().__aenter__()
-        assert state_of(self.broker) == state_of(self.world.shadow)
-
-    def fail(self, problem: Exception, inputs: list[durable.Input]) -> None:
-        if not isinstance(problem, OSError):
-            self.world.problem = problem
-        super().fail(problem, inputs)
-
     def send(self, outgoing: Outgoing) -> None:
-        check_rules(self.broker)
+        check_rules(self.server.broker)
         for message in [
             each for _, what in outgoing for each in what if isinstance(each, commands.Message)
         ]:
@@ -139,17 +147,16 @@ class SimulatedServer(durable.Server):
                     "work comes again, and does not say so"
                 )
                 self.world.handed_over.add(name)
-        super().send(outgoing)
-        for outbox in self.outboxes.values():
+        self.server.send(outgoing)
+        for outbox in self.server.outboxes.values():
             assert outbox.connection.size <= HIGH_WATER + self.longest, (
                 "more than one line, or one batch, above the high-water mark"
             )
 
-
-class FastServer(SimulatedServer, fast.Server):
-    """The same, with whole batches; the second broker goes line by line, and must be the same, too."""
-
-    longest = 4000
+    def dismiss(self, reason: str) -> None:
+        if not self.world.disk_fails:
+            self.world.problem = self.world.problem or AssertionError("a server has failed")
+        self.server.dismiss(reason)
 
 
 def state_of(of: broker.Broker[Any]) -> list[Any]:
@@ -274,11 +281,11 @@ class Session:
 class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.kind = self.rng.choice([SimulatedServer, FastServer])
+        self.kind: Any = self.rng.choice([durable.Server, fast.Server])
         self.numbers = iter(range(10**9))
         self.disk = Disk()
         self.shadow = acks.Broker()
-        self.server: SimulatedServer | None = None
+        self.server: Simulated | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.links: list[Link] = []
         self.life = 0
@@ -304,7 +311,7 @@ class World:
         link = Link(self.rng, receive, window=200)
         self.links.append(link)
         task = asyncio.create_task(
-            serve.serve_client(self.server, link.reader, Connection(link.writer))
+            serve.serve_client(self.server.server, link.reader, Connection(link.writer))
         )
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -330,10 +337,10 @@ class World:
 
     async def start(self) -> None:
         self.life += 1
-        self.server = self.kind(self)
-        await self.server.__aenter__()
+        self.server = Simulated(self, self.kind)
+        await self.server.start()
 
-    async def point(self, where: str, server: SimulatedServer) -> None:
+    async def point(self, where: str, server: Simulated) -> None:
         """A moment in the life of a server at which its process may die."""
         await asyncio.sleep(self.rng.random() * 0.005)
         if self.server is not server:
@@ -369,7 +376,7 @@ class World:
         for link in self.links:
             link.abort()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.server.__aexit__()
+        await self.server.server.__aexit__()
         self.links.clear()
 
     # The plan
@@ -474,7 +481,7 @@ class World:
         """All that is left, as somebody who comes last gets it."""
         assert self.server
         # Nothing comes twice, however long the heir takes.
-        self.server.broker.ack_timeout = self.shadow.ack_timeout = 10**6
+        self.server.server.broker.ack_timeout = self.shadow.ack_timeout = 10**6
         heir = Client(self)
         for topic, fields in TOPICS.items():
             heir.ask(command="subscribe", topic=topic, last_seen=-1, **fields)
@@ -567,7 +574,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take_small_steps(set: Callable[[object, str, int], None]) -> None:
     set(stages.beyond.topic, "PIECE", 2)
-    set(durable, "SNAPSHOT_STEP", 200)
+    set(journal, "SNAPSHOT_STEP", 200)
     set(acks, "SLICE", 3)
 
 

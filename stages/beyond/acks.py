@@ -14,7 +14,6 @@ Source: as RabbitMQ (acknowledgements, prefetch) and NATS JetStream (ack wait, i
 AMQP 0-9-1 coined the words.
 """
 
-import asyncio
 import heapq
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,10 +24,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from stages import serve, settings
 from stages.beyond import broker, slow_consumers
-from stages.beyond.broker import Batch, Outgoing, Settings
+from stages.beyond.broker import Outgoing, Settings
 from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Command, Message, Send, Unsubscribe
 from stages.beyond.commands import Subscribe as PlainSubscribe
 from stages.beyond.in_flight import PREFETCH, InFlight, InFlightPiece, Topic, Worker, WorkPiece
+from stages.beyond.sequencer import AtOnce, Sequencer
 from stages.beyond.topic import Client, Pool
 
 SLICE = 1000
@@ -388,7 +388,8 @@ class Broker(broker.Broker[Topic]):
 
 @dataclass(eq=False)
 class Server(slow_consumers.Server):
-    """A server with a timer for what workers hold too long."""
+    """A server that has a sequencer, and so also has carried out what is due: workers may hold a
+    message too long."""
 
     ack_timeout: float = settings.setting(
         30.0, "seconds that a worker may have a message in flight", more_than=0
@@ -405,7 +406,7 @@ class Server(slow_consumers.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.timer: asyncio.TimerHandle | None = None
+        self.sequencer: Sequencer = AtOnce(self.broker, self, self.time)
 
     def new_broker(self) -> Broker:
         return self.broker_class(
@@ -417,33 +418,17 @@ class Server(slow_consumers.Server):
         )
 
     async def __aenter__(self) -> None:
-        """Nothing to begin; but at the end no timer may be left."""
+        await self.sequencer.__aenter__()
 
     async def __aexit__(self, *failure: object) -> None:
-        if self.timer:
-            self.timer.cancel()
+        await self.sequencer.__aexit__(*failure)
 
     async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
-        outgoing = await super().carry_out(client, data)
-        self.set_timer()
-        return outgoing
+        return await self.sequencer.carry_out(client, data)
 
-    def set_timer(self) -> None:
-        """Have `tick` called when the broker needs a batch."""
-        if self.timer:
-            self.timer.cancel()
-        due = self.due
-        self.timer = None if due is None else asyncio.get_running_loop().call_at(due, self.tick)
-
-    @property
-    def due(self) -> float | None:
-        """When the timer goes off."""
-        return self.broker.due
-
-    def tick(self) -> None:
-        for outgoing in self.broker.carry_out(Batch(self.time(), [])):
-            self.send(outgoing)
-        self.set_timer()
+    def dismiss(self, reason: str) -> None:
+        for outbox in self.outboxes.values():
+            outbox.dismiss({"success": False, "reason": reason}, self.write_timeout)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from msgspec import UNSET
 
 from stages import serve, settings
-from stages.beyond import acks, commands, durable, replies
+from stages.beyond import acks, commands, replies
 from stages.beyond.broker import Outgoing
 from stages.beyond.commands import (
     LIMIT,
@@ -38,6 +38,7 @@ from stages.beyond.commands import (
     Rejected,
     Send,
 )
+from stages.beyond.durable import journal_of
 from stages.beyond.topic import Client
 from stages.beyond.whole_lines import WholeLines, before_quit, cut
 
@@ -123,15 +124,26 @@ class Broker(acks.Broker):
 
 
 @dataclass(eq=False)
-class Server(durable.Server):
+class Server(acks.Server):
     """A server that handles all that has come of a client at once, and keeps a log in the file
     `data`, if it has one."""
 
+    cache_length: int = settings.setting(
+        10_000, "messages kept of each topic", at_least=0, trial=100
+    )
     data: str = settings.setting("", "the file that keeps the messages; without it, none does")
+    log_limit: int = settings.setting(
+        2**26, "bytes of log after which a snapshot replaces it", at_least=1
+    )
 
     broker_class: ClassVar[type[acks.Broker]] = Broker
     # The others wait for one batch: 1 millisecond, or 15 if each line has to be refused.
     lines_in_turn = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data:
+            self.sequencer = journal_of(self, self.data, self.log_limit)
 
     async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         lines, ended = WholeLines(), False
@@ -152,25 +164,6 @@ class Server(durable.Server):
                 parts[client].append(what)  # not copied: a long replay may be shared by many
         for client, some in parts.items():
             self.outboxes[client].put(chain.from_iterable(some))
-
-    # With a log as `durable`, else as the stage before it
-
-    @property
-    def keeper(self) -> Any:
-        return super() if self.data else super(durable.Server, self)
-
-    async def __aenter__(self) -> None:
-        await self.keeper.__aenter__()
-
-    async def __aexit__(self, *failure: object) -> None:
-        await self.keeper.__aexit__(*failure)
-
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
-        outgoing: Outgoing = await self.keeper.carry_out(client, data)
-        return outgoing
-
-    def tick(self) -> None:
-        self.keeper.tick()
 
 
 if __name__ == "__main__":

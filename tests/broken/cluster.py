@@ -45,9 +45,10 @@ class Hasty(cluster.Server):
     """Answers before the log has it."""
 
     async def carry_out(self, client: Any, data: Any) -> Any:
-        if self.member:
-            for outgoing in self.broker.carry_out(Batch(self.replica.clock, [(client, data)])):
-                self.send(outgoing)
+        if self.order.member:
+            batch = Batch(self.order.replica.clock, [(client, data)])
+            for outgoing in self.broker.carry_out(batch):
+                self.order.outlet.send(outgoing)
         return []
 
 
@@ -56,4 +57,4 @@ class Timers(cluster.Server):
 
     def tick(self) -> None:
         for outgoing in self.broker.carry_out(Batch(self.time(), [])):
-            self.send(outgoing)
+            self.order.outlet.send(outgoing)

@@ -44,9 +44,9 @@ class Together:
         server = self.servers.pop(name)
 
         def die() -> None:
-            server.following.cancel()
-            server.committing.cancel()
-            server.end_life()
+            server.order.following.cancel()
+            server.order.proposing.cancel()
+            server.order.end_life()
 
         await lab.background.call(die)
         for client in list(lab.clients.values()):

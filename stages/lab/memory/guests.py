@@ -166,7 +166,7 @@ class Process:
             for connection in self.connections:
                 end = cast(network.End, connection.writer.transport)
                 end.vanish(reset=bool(end.incoming))
-            if file := getattr(self.server, "file", None):
+            if file := getattr(getattr(self.server, "sequencer", None), "file", None):
                 let_go(file.database)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from stages import serve
-from stages.beyond import cluster, durable
+from stages.beyond import cluster
 from stages.lab.workbench.record import Held, Messages, Subscriber
 
 
@@ -51,7 +51,7 @@ def as_message(kept: Any) -> dict[str, Any]:
 
 
 def state_of_broker(server: Any) -> State:
-    survives = isinstance(server, durable.Server) and server.data != ""
+    survives = getattr(server, "data", "") != ""
     state = State(on_disk=survives or isinstance(server, cluster.Server))
     for topic, kept in server.broker.kept().items():
         connections = [server.connections[client] for client in kept.subscribers]
