@@ -176,7 +176,7 @@ class CannotServe(Exception):
 
 async def run(server: Handler, prog: str, host: str, port: int) -> None:
     """Serve until Ctrl-C or SIGTERM; a second one ends the process on the spot. Raises
-    `CannotServe`."""
+    `CannotServe`, and whatever ends the server later."""
     serving, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert serving
 
@@ -192,8 +192,12 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
             signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(server.reload)
         )
     try:
-        missing = await addresses.missing(host)
-        async with listening(server, host, port) as bound:
+        async with AsyncExitStack() as stack:
+            try:
+                missing = await addresses.missing(host)
+                bound = await stack.enter_async_context(listening(server, host, port))
+            except (ValueError, OSError) as problem:
+                raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
             with suppress(OSError):  # the disk that we print to may be full
                 print(f"{prog} listening on {host}:{bound}", flush=True)
             for address in missing:
@@ -201,8 +205,6 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
             await loop.create_future()
     except asyncio.CancelledError:
         serving.uncancel()
-    except (ValueError, OSError) as problem:
-        raise CannotServe(f"cannot serve on {host}:{port}: {problem}") from None
 
 
 def main(stage: type[Handler], loop_factory: LoopFactory = asyncio.new_event_loop) -> None:
@@ -232,6 +234,10 @@ def main(stage: type[Handler], loop_factory: LoopFactory = asyncio.new_event_loo
             runner.run(run(server, parser.prog, host, port))
     except CannotServe as problem:
         parser.error(str(problem))
+    except OSError as problem:
+        parser.exit(1, f"{parser.prog}: {problem}\n")
+    except Exception as fault:  # a bug, perhaps of a class that extends a stage
+        parser.exit(1, f"{parser.prog}: failed: {described(fault)}\n")
     with suppress(OSError, AttributeError):  # stdout may be closed, or a full disk
         print(f"{parser.prog} stopped")
         sys.stdout.close()

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from peer import Message as Line
 from peer import Peer, msgs, only_error
 from test_acks import ack, works
-from test_command_line import ROOT, started
+from test_command_line import ROOT, started, talk
 from test_last_seen import indexes
 
 from stages import serve
@@ -660,3 +661,45 @@ async def test_after_fifty_kills_under_load_nothing_is_lost_or_doubled(tmp_path:
             client.close()
     assert len(life.stored) > 100
     assert len(life.done) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there, an open file cannot be removed")
+@pytest.mark.parametrize("stage", ["durable", "fast"])
+def test_a_server_that_cannot_store_ends_with_a_line_and_an_exit_code(
+    stage: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "messages.db"
+    with started(f"stages.beyond.{stage}", "0", "--quiet", "--data", str(data)) as (process, port):
+        data.unlink()
+        line = json.dumps(send("lost?")) + "\n"
+        assert json.loads(talk(port, line)) == {"success": False, "reason": "Could not store"}
+        out, err = process.communicate(timeout=patient(60))
+    assert process.returncode == 1
+    assert err.startswith(f"stages.beyond.{stage}: cannot store messages in {data}: ")
+    assert err.endswith(": start me again\n")
+    assert err.count("\n") == 1
+    assert "cannot serve" not in out + err
+
+
+FORMATS = Path(__file__).parent / "files"
+
+
+async def test_a_file_that_was_stopped_cleanly_can_be_read_by_each_later_version(
+    tmp_path: Path, peers: Peers
+) -> None:
+    """Made by the version of that format: five messages for all, of which three are cached; four
+    for one, of which one is done, and one was in flight."""
+    for file in FORMATS.glob("format_*.db"):
+        shutil.copy(file, tmp_path / file.name)
+        server = durable.Server(data=str(tmp_path / file.name), cache_length=3)
+        async with served(server) as port:
+            alice = await peers(port)
+            news = await alice.subscribe("news")
+            assert [(each["index"], each["msg"]) for each in news] == [
+                (number, f"naïve {number}") for number in (2, 3, 4)
+            ]
+            jobs = await alice.subscribe("jobs", ack=True)
+            assert works(jobs) == [(1, "1", True), (2, "2", True), (3, "3", False)]
+            missed = [answer["missed"] for answer in alice.answers if "missed" in answer]
+            assert missed == [2]

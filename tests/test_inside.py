@@ -3,6 +3,7 @@ themselves."""
 
 import ast
 import importlib
+import inspect
 import random
 import subprocess
 import sys
@@ -90,12 +91,26 @@ def test_each_stage_keeps_the_promise_of_the_table_of_contents() -> None:
     assert {name: doc.splitlines()[0] for name, doc in docs.items()} == STAGES
 
 
-def test_the_stages_of_the_article_and_those_beyond_are_two_chains() -> None:
-    servers = [importlib.import_module(f"stages.{name}").Server for name in STAGES]
-    article, beyond = servers[: len(ARTICLE)], servers[len(ARTICLE) : -1]
+def test_what_a_stage_extends_and_what_it_overrides() -> None:
+    """Up to `acks` each extends the one before; from there on a stage is told by what its server
+    holds, and overrides nothing that its base has overridden."""
+    servers = {name: importlib.import_module(f"stages.{name}").Server for name in STAGES}
+    article = [servers[name] for name in ARTICLE]
+    beyond = [servers[f"beyond.{name}"] for name in ("replies", "slow_consumers", "acks")]
     for chain in (article, beyond):
         assert [server.__base__ for server in chain] == [object, *chain[:-1]]
-    assert servers[-1].__mro__[1:] == (secure.Door, object)  # it stands in front
+    holding = [servers[f"beyond.{name}"] for name in ("durable", "fast", "cluster")]
+    assert [server.__base__ for server in holding] == [beyond[-1], beyond[-1], holding[1]]
+    for server in holding:
+        overridden = {
+            name
+            for base in server.__mro__[1:-1]
+            for name, member in vars(base).items()
+            if inspect.isfunction(member) and hasattr(super(base, base), name)
+        }
+        own = {name for name, member in vars(server).items() if inspect.isfunction(member)}
+        assert (own & overridden) - {"__init__", "__post_init__", "__repr__"} == set()
+    assert servers["beyond.secure"].__mro__[1:] == (secure.Door, object)  # it stands in front
 
 
 WHERE_FROM = """

@@ -27,6 +27,7 @@ from stages import serve
 from stages.beyond import acks, broker, commands, durable, fast, journal, log
 from stages.beyond.broker import Batch, Outgoing
 from stages.beyond.journal import Journal
+from stages.beyond.sequencer import Outlet
 from stages.connection import Connection
 
 pytestmark = pytest.mark.slow
@@ -95,7 +96,6 @@ class Simulated:
 
     def __init__(self, world: "World", kind: type[durable.Server] | type[fast.Server]) -> None:
         self.world = world
-        self.longest = 400 if kind is durable.Server else 4000  # a line, or a batch
         self.server = kind(
             data="simulated",
             seed=world.rng.randrange(100),
@@ -104,6 +104,10 @@ class Simulated:
             ack_timeout=world.rng.choice([1.0, 60.0]),
             log_limit=world.rng.choice([300, 3000]),
         )
+        self.outlet: Outlet = self.server
+        self.longest = 400  # a line
+        if isinstance(self.server, fast.Server):
+            self.outlet, self.longest = fast.OneWrite(self.server), 4000  # or a batch
         self.server.sequencer = self.journal = Journal(
             self.server.broker,
             world.disk.log(),
@@ -147,7 +151,7 @@ class Simulated:
                     "work comes again, and does not say so"
                 )
                 self.world.handed_over.add(name)
-        self.server.send(outgoing)
+        self.outlet.send(outgoing)
         for outbox in self.server.outboxes.values():
             assert outbox.connection.size <= HIGH_WATER + self.longest, (
                 "more than one line, or one batch, above the high-water mark"

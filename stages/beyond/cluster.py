@@ -84,11 +84,13 @@ class Server(fast.Server):
         await super().handle_client(reader, connection)
 
 
-class OwnClients:
+class OwnClients(fast.OneWrite):
     """The outlet of a server whose log speaks of the clients of all servers: here are some."""
 
+    server: Server
+
     def __init__(self, server: Server) -> None:
-        self.server = server
+        super().__init__(server)
         self.waiting: set[asyncio.Task[None]] = set()
 
     def send(self, outgoing: Outgoing) -> None:
@@ -97,7 +99,7 @@ class OwnClients:
         for clients, what in outgoing:
             if here := [client for client in clients if client in self.server.outboxes]:
                 ours.append((here, what))
-        self.server.send(ours)
+        super().send(ours)
         if not self.server.order.wrote_last:
             self.watch_readers(ours)
 

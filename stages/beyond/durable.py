@@ -19,6 +19,7 @@ from stages import serve, settings
 from stages.beyond import acks
 from stages.beyond.journal import Journal
 from stages.beyond.log import Log
+from stages.beyond.sequencer import Outlet
 
 
 @dataclass(eq=False)
@@ -38,14 +39,14 @@ class Server(acks.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.sequencer = self.journal = journal_of(self, self.data, self.log_limit)
+        self.sequencer = self.journal = journal_of(self, self, self.data, self.log_limit)
 
 
-def journal_of(server: acks.Server, data: str, log_limit: int) -> Journal:
+def journal_of(server: acks.Server, outlet: Outlet, data: str, log_limit: int) -> Journal:
     """A journal for a server, in the file `data`."""
     life = server.broker.settings() | ({} if server.seed is None else {"seed": server.seed})
     return Journal(
-        server.broker, Log(data), server, life=life, log_limit=log_limit, time=server.time
+        server.broker, Log(data), outlet, life=life, log_limit=log_limit, time=server.time
     )
 
 

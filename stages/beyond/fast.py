@@ -39,6 +39,7 @@ from stages.beyond.commands import (
     Send,
 )
 from stages.beyond.durable import journal_of
+from stages.beyond.sequencer import AtOnce
 from stages.beyond.topic import Client
 from stages.beyond.whole_lines import WholeLines, before_quit, cut
 
@@ -123,6 +124,25 @@ class Broker(acks.Broker):
             self.outgoing.append((tuple(clients), [commands.encode_all(what)]))
 
 
+class OneWrite:
+    """An outlet that gives each client at once all that a batch has for it."""
+
+    def __init__(self, server: acks.Server) -> None:
+        self.server = server
+
+    def send(self, outgoing: Outgoing) -> None:
+        replies.log_refusals(outgoing)
+        parts: dict[Client, list[Sequence[Line]]] = defaultdict(list)
+        for clients, what in outgoing:
+            for client in clients:
+                parts[client].append(what)  # not copied: a long replay may be shared by many
+        for client, some in parts.items():
+            self.server.outboxes[client].put(chain.from_iterable(some))
+
+    def dismiss(self, reason: str) -> None:
+        self.server.dismiss(reason)
+
+
 @dataclass(eq=False)
 class Server(acks.Server):
     """A server that handles all that has come of a client at once, and keeps a log in the file
@@ -142,8 +162,11 @@ class Server(acks.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        outlet = OneWrite(self)
         if self.data:
-            self.sequencer = journal_of(self, self.data, self.log_limit)
+            self.sequencer = journal_of(self, outlet, self.data, self.log_limit)
+        else:
+            self.sequencer = AtOnce(self.broker, outlet, self.time)
 
     async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         lines, ended = WholeLines(), False
@@ -155,15 +178,6 @@ class Server(acks.Server):
                 for batch in cut(said, self.lines_in_turn):
                     yield batch
                     await asyncio.sleep(0)  # a turn for the others
-
-    def send(self, outgoing: Outgoing) -> None:
-        replies.log_refusals(outgoing)
-        parts: dict[Client, list[Sequence[Line]]] = defaultdict(list)
-        for clients, what in outgoing:
-            for client in clients:
-                parts[client].append(what)  # not copied: a long replay may be shared by many
-        for client, some in parts.items():
-            self.outboxes[client].put(chain.from_iterable(some))
 
 
 if __name__ == "__main__":

@@ -72,9 +72,7 @@ class Guard:
             return line
         try:
             command = commands.decode(line, self.decoder)
-        except Rejected as problem:
-            if b"token" not in line:  # which nobody behind should see, and write into a log
-                return line  # the queue will say so itself
+        except Rejected as problem:  # it may hold a token, which nobody behind should write down
             wrong: Rejected | None = problem
         else:
             wrong = foreign(command) if isinstance(command, Refused) else self.judge(command)

@@ -30,6 +30,7 @@ from stages import wire
 from stages.beyond import acks, commands, fast
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Answer, Message, Send
+from stages.beyond.sequencer import AtOnce
 from stages.beyond.topic import Client
 from stages.connection import Connection
 from stages.lab.pictures.plot import as_image, figure
@@ -51,7 +52,9 @@ class WholeBatches(acks.Server):
 class OneWrite(WholeBatches):
     """All that a client is sent goes into its outbox together."""
 
-    send = fast.Server.send
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sequencer = AtOnce(self.broker, fast.OneWrite(self), self.time)
 
 
 class EachEncoded(fast.Broker):
