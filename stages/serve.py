@@ -22,7 +22,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLContext
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stages import addresses, first_line, settings, wire
 from stages.connection import Connection
@@ -63,6 +63,20 @@ class Handler(Protocol):
         `Connection`, is closed then, or if this raises."""
 
 
+@runtime_checkable
+class Guarded(Handler, Protocol):
+    """A server with a lock, such as stage `secure`: what it has a say in, beside its clients."""
+
+    tls: SSLContext | None
+    """How connections are encrypted, if they are."""
+
+    def allow_exposure(self) -> None:
+        """Others than this machine can connect: raise ValueError if they must not."""
+
+    def reload(self) -> None:
+        """Read anew what may have changed, at SIGHUP."""
+
+
 @asynccontextmanager
 async def listening(
     server: Handler,
@@ -92,7 +106,7 @@ async def listening(
         clients[task] = client
         task.add_done_callback(clients.pop)
 
-    tls: SSLContext | None = getattr(server, "tls", None)
+    tls = server.tls if isinstance(server, Guarded) else None
     patience: dict[str, Any] = (
         {"ssl_handshake_timeout": TLS_PATIENCE, "ssl_shutdown_timeout": TLS_PATIENCE} if tls else {}
     )
@@ -120,14 +134,13 @@ def port_of(listener: asyncio.Server) -> int:
 
 
 def allow_exposure(server: Handler, listener: asyncio.Server) -> None:
-    """Say it if others than this machine can connect. A server that has a say in it, a method
-    `allow_exposure`, may raise ValueError."""
+    """Say it if others than this machine can connect; or raise ValueError, if a guarded server
+    wants it so."""
     hosts = [socket.getsockname()[0] for socket in listener.sockets]
     exposed = [host for host in hosts if not ip_address(host.partition("%")[0]).is_loopback]
     if exposed:
-        ask: Callable[[], None] | None = getattr(server, "allow_exposure", None)
-        if ask:
-            return ask()
+        if isinstance(server, Guarded):
+            return server.allow_exposure()
         log.error(
             "Whoever can reach %s can read and write everything here: see stage secure",
             " and ".join(exposed),
@@ -187,9 +200,10 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopping)  # loop.add_signal_handler does not exist on Windows
-    if hasattr(server, "reload") and hasattr(signal, "SIGHUP"):
+    if isinstance(server, Guarded) and hasattr(signal, "SIGHUP"):
+        reload = server.reload
         signal.signal(
-            signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(server.reload)
+            signal.SIGHUP, lambda *_: loop.is_closed() or loop.call_soon_threadsafe(reload)
         )
     try:
         async with AsyncExitStack() as stack:

@@ -221,6 +221,18 @@ async def test_a_server_that_cannot_write_ends_and_does_not_listen_for_ever(
     assert log.is_closed
 
 
+async def test_a_server_of_another_format_does_not_share_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rules may lead to something else."""
+    log = MemoryLog()
+    async with on(log):
+        other = on(log)
+        other.order.agreed["format"] += 1
+        with pytest.raises(ValueError, match="must agree: expected format"):
+            await other.__aenter__()
+
+
 async def test_a_snapshot_is_saved_in_turns_and_then_another_may_be() -> None:
     own = cluster.Server(engine="memory", log="saved by hand").order
     own.saving = True

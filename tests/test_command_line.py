@@ -89,11 +89,15 @@ def test_it_serves_and_prints_a_line_for_everything_that_happens(name: str, tmp_
     assert printed == [
         "New client connected...\n",
         f"Received: {command}\n",
-        "Received: hello \\x1b[31m\n",
+        printed[2],
         "Received: quit\n",
         printed[4],
         "Client disconnected...\n",
     ]
+    at_the_door = 'Received: {"command":"refused"'  # what is no command gets no further
+    assert printed[2].startswith(
+        at_the_door if name == "beyond.secure" else "Received: hello \\x1b[31m\n"
+    )
     assert printed[4].startswith(
         ("Rejected: not a Python literal", "Rejected: Could not parse json")
     )

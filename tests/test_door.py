@@ -21,6 +21,7 @@ from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, OnFast, auth, line, se
 
 from stages.beyond import secure
 from stages.beyond.commands import NOT_ALLOWED, Send
+from stages.beyond.guard import Allowed
 from stages.connection import Connection
 from stages.patience import patient
 
@@ -102,7 +103,7 @@ def test_once_the_users_have_changed_nothing_more_is_done(file: Path) -> None:
     known, connection = secure.Known("everybody", user), Pretended()
     command = Send(topic="x", msg="y", delivery="all", id=7)
     server.inside[connection] = known
-    assert server.judge(connection, known, command) is None
+    assert isinstance(server.judge(connection, known, command), Allowed)
     file.write_text("")
     server.reload()
     assert connection.aborted

@@ -164,6 +164,41 @@ async def test_a_browser_that_knows_a_token_gets_nothing_done(port: int) -> None
     assert len(await talk(port, auth(ALICE), subscribe("news/x"))) == 2  # nothing was sent there
 
 
+async def test_a_door_that_forgets_its_verdict_allows_nothing(door: Callable[..., Any]) -> None:
+    class Forgetful(OnFast):  # type: ignore[misc, valid-type]
+        def judge(self, *_: object) -> Any: ...
+
+    server = door()
+    server.__class__ = Forgetful
+    async with served(server) as port:
+        heard = await talk(port, auth(ALICE), send("news/a"))
+    assert [each["reason"] for each in heard if "error" not in each and not each["success"]] == []
+    assert sum("error" in each for each in heard) == 1
+    async with served(door()) as port:
+        assert len(await talk(port, auth(ALICE), subscribe("news/a"))) == 2
+
+
+async def test_a_token_spelled_otherwise_gets_neither_into_a_log_nor_into_a_file(
+    door: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is no command is stopped at the door."""
+    data = tmp_path / "messages.db"
+    spelled = [
+        b'{"command": "auth", "\\u0074oken": "SECRET"}\n',
+        b'{"command": "auth", "tok\\u0065n": "SECRET", "id": 1}\n',
+        b"{'command': 'auth', 'token': 'SECRET'}\n",
+        b'["SECRET"]\n',
+        b"SECRET\n",
+    ]
+    with caplog.at_level(logging.INFO, "stages"):
+        async with served(door(data=str(data))) as port:
+            answers = await talk(port, auth(ALICE), *spelled)
+    assert len(verdicts(answers)) == 1 + len(spelled)
+    for file in (data, data.with_name("messages.db-wal")):
+        assert not file.exists() or b"SECRET" not in file.read_bytes()
+    assert "SECRET" not in caplog.text
+
+
 async def test_there_is_no_second_try_and_no_change_of_user(port: int) -> None:
     assert verdicts(await talk(port, auth("wrong"), auth(ALICE), send("news/a"))) == ["Not known"]
     assert verdicts(await talk(port, auth(BOB), auth(ALICE), send("news/a"))) == [
@@ -365,7 +400,9 @@ async def test_a_flood_of_bad_lines_lets_others_have_their_turn(port: int) -> No
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    said = await guard.Guard(guarded, fast.Broker.commands, lambda command: None).read(2**16)
+    said = await guard.Guard(guarded, fast.Broker.commands, lambda command: guard.Allowed()).read(
+        2**16
+    )
     counting.cancel()
     assert said.count(b"\n") == 10 * guard.TURN - 1
     assert turns == 9

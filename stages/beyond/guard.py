@@ -22,8 +22,13 @@ from stages.beyond.log import encode
 TURN = 100
 """How many lines of a client are judged before the others have a turn."""
 
-Judge = Callable[[Command], Rejected | None]
-"""What is wrong with a command, if it must not be carried out."""
+
+class Allowed:
+    """A command may be carried out. It is said, so that to forget it allows nothing."""
+
+
+Verdict = Allowed | Rejected
+Judge = Callable[[Command], Verdict]
 
 
 class Refused(Command, tag="refused", kw_only=True):
@@ -73,12 +78,12 @@ class Guard:
         try:
             command = commands.decode(line, self.decoder)
         except Rejected as problem:  # it may hold a token, which nobody behind should write down
-            wrong: Rejected | None = problem
+            verdict: Verdict = problem
         else:
-            wrong = foreign(command) if isinstance(command, Refused) else self.judge(command)
-        if wrong is None:
+            verdict = foreign(command) if isinstance(command, Refused) else self.judge(command)
+        if isinstance(verdict, Allowed):
             return line
-        return encode(Refused(reason=wrong.reason, detail=wrong.detail, id=wrong.id))
+        return encode(Refused(reason=verdict.reason, detail=verdict.detail, id=verdict.id))
 
 
 def foreign(command: Refused) -> Rejected:

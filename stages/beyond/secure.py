@@ -35,7 +35,7 @@ from msgspec import UNSET, Struct
 from stages import serve, settings
 from stages.beyond import acks, cluster, fast, users
 from stages.beyond.commands import NOT_ALLOWED, UNDECODABLE, Answer, Command, Id, Rejected, encode
-from stages.beyond.guard import Guard, behind_a_guard
+from stages.beyond.guard import Allowed, Guard, Judge, Verdict, behind_a_guard
 from stages.beyond.users import User, Users
 from stages.connection import NOT_KNOWN, Connection
 
@@ -60,9 +60,9 @@ class Known(Struct, frozen=True):
     name: str
     user: User
 
-    def judge(self, command: Command) -> Rejected | None:
+    def judge(self, command: Command) -> Verdict:
         if self.user.may(command):
-            return None
+            return Allowed()
         verb = str(command.__struct_config__.tag)
         log.warning("Not allowed: %r to %s %r", self.name, verb, command.topic)
         return Rejected(NOT_ALLOWED, f"{self.name} may not {verb} here", command.id)
@@ -128,10 +128,7 @@ class Door:
     # Coming in
 
     async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
-        def allow(command: Command) -> None:
-            """Nobody is asked, so everything is allowed."""
-
-        judge: Any = allow
+        judge: Judge = everything_is_allowed  # nobody is asked
         if self.known is not None:
             known = await self.welcome(reader, connection)
             if known is None:
@@ -144,7 +141,7 @@ class Door:
         finally:
             self.inside.pop(connection, None)
 
-    def judge(self, connection: Connection, known: Known, command: Command) -> Rejected | None:
+    def judge(self, connection: Connection, known: Known, command: Command) -> Verdict:
         """By the rights of a user, as long as they are those that it came in with."""
         if self.inside.get(connection) is not known:
             return Rejected(NOT_ALLOWED, "the users have changed: connect again", command.id)
@@ -218,6 +215,10 @@ class Door:
     @property
     def connections(self) -> dict[int, Connection]:
         return self.behind.connections
+
+
+def everything_is_allowed(command: Command) -> Verdict:
+    return Allowed()
 
 
 async def passing_by(reader: asyncio.StreamReader, seconds: float) -> None:
