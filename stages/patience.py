@@ -1,4 +1,4 @@
-"""How long whoever tries a server waits for what should come soon.
+"""How long to wait for what a server should do soon.
 
 $ STAGES_PATIENCE=5 python -m pytest tests            on a machine that is busy, five times as long
 """

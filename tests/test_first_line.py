@@ -1,4 +1,4 @@
-"""Who speaks another protocol is not heard by any server, and is told so at once."""
+"""A client that speaks another protocol is heard by no server, and is told so at once."""
 
 import asyncio
 import logging

@@ -1,8 +1,8 @@
 """Processes that a notebook starts: its stop button leaves them alone, and its end does not.
 
 The stop button sends SIGINT to the kernel's whole process group, so they are in groups of their
-own. Then nothing else would end them with a kernel that is killed. But a pipe ends with whoever
-holds its other end, however that goes.
+own. Then nothing else would end them with a kernel that is killed. But a pipe ends when the
+process at its other end does, however that goes.
 """
 
 import subprocess
