@@ -15,7 +15,7 @@ ESCAPED = re.compile(r"\\+u00([0-7][0-9a-fA-F])")
 
 class Readable(logging.Filter):
     """Escapes what could move a terminal's cursor or begin a new line, no matter who wrote it, and
-    masks tokens. A record with arguments is one line; others have lines that are escaped already."""
+    masks tokens. A record with arguments is one line; the lines of others are escaped already."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
