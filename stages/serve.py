@@ -24,7 +24,7 @@ from ssl import SSLContext
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
-from stages import addresses, first_line, settings, wire
+from stages import addresses, first_line, settings, signals, wire
 from stages.connection import Connection
 from stages.first_line import GuardedReader
 from stages.log_filters import Once, Readable
@@ -198,6 +198,7 @@ async def run(server: Handler, prog: str, host: str, port: int) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(serving.cancel)  # also while it starts, which may take long
 
+    signals.wake_the_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopping)  # loop.add_signal_handler does not exist on Windows
     if isinstance(server, Guarded) and hasattr(signal, "SIGHUP"):

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import signal
+import sys
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -14,6 +16,7 @@ from stages.connection import Connection
 from stages.lab.experiments import small
 from stages.patience import patient
 from stages.settings import Parser, trial_settings
+from stages.signals import wake_the_loop
 
 
 class Faulty(basic.Server):
@@ -155,3 +158,17 @@ def test_the_help_tells_of_each_setting_its_meaning_and_default() -> None:
     assert "--data DATA the file that keeps the messages (default: messages.db) " in text
     assert "--cache-length N messages kept of each topic (default: 10000) " in text
     assert "--seed N the same random choices each time, for the same N --" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, the loop does so by itself")
+async def test_a_signal_that_comes_just_before_a_loop_waits_wakes_it() -> None:
+    before = signal.set_wakeup_fd(-1)
+    try:
+        assert before == -1
+        wake_the_loop()
+        pipe = signal.set_wakeup_fd(-1)
+        assert pipe != -1
+        signal.set_wakeup_fd(pipe)
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCONT)
+    assert signal.set_wakeup_fd(-1) == -1

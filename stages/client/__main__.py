@@ -14,7 +14,7 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from getpass import getpass
 from ssl import SSLContext, create_default_context
 from typing import Any
@@ -25,6 +25,7 @@ from stages.client.addresses import addresses
 from stages.client.follow import follow
 from stages.connection import NOT_KNOWN
 from stages.settings import Parser
+from stages.signals import wake_the_loop
 
 VERBS = ("help", "subscribe", "unsubscribe", "send", "one", "work", "ack")
 SHORT_FORMS = (
@@ -188,6 +189,11 @@ def parser() -> Parser:
     return parser
 
 
+async def until_ctrl_c(action: Coroutine[Any, Any, None]) -> None:
+    wake_the_loop()
+    await action
+
+
 def main() -> None:
     """The command line: `python -m stages.client PORT [--host localhost] [subscribe TOPIC | send
     TOPIC [TEXT]]`."""
@@ -204,7 +210,7 @@ def main() -> None:
     without = not login and not os.environ.get("STAGES_TOKEN")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        asyncio.run(action(access=access(ca, login), **chosen))
+        asyncio.run(until_ctrl_c(action(access=access(ca, login), **chosen)))
         sys.stdout.flush()
     except BrokenPipeError:  # `| head -1` has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

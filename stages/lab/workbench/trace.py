@@ -17,7 +17,16 @@ from stages.lab.workbench.lab import PING, Lab, Tap
 
 HOME = Path(stages.__file__).parent
 PLUMBING = {
-    *("wire", "serve", "connection", "first_line", "log_filters", "addresses", "settings"),
+    *(
+        "wire",
+        "serve",
+        "connection",
+        "first_line",
+        "log_filters",
+        "addresses",
+        "settings",
+        "signals",
+    ),
     *("commands", "__init__"),
 }
 
