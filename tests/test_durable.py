@@ -665,18 +665,18 @@ async def test_after_fifty_kills_under_load_nothing_is_lost_or_doubled(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there, an open file cannot be removed")
-@pytest.mark.parametrize("stage", ["durable", "fast"])
+@pytest.mark.parametrize("name", ["durable", "fast"])
 def test_a_server_that_cannot_store_ends_with_a_line_and_an_exit_code(
-    stage: str, tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "messages.db"
-    with started(f"stages.beyond.{stage}", "0", "--quiet", "--data", str(data)) as (process, port):
+    with started(f"stages.beyond.{name}", "0", "--quiet", "--data", str(data)) as (process, port):
         data.unlink()
         line = json.dumps(send("lost?")) + "\n"
         assert json.loads(talk(port, line)) == {"success": False, "reason": "Could not store"}
         out, err = process.communicate(timeout=patient(60))
     assert process.returncode == 1
-    assert err.startswith(f"stages.beyond.{stage}: cannot store messages in {data}: ")
+    assert err.startswith(f"stages.beyond.{name}: cannot store messages in {data}: ")
     assert err.endswith(": start me again\n")
     assert err.count("\n") == 1
     assert "cannot serve" not in out + err

@@ -17,12 +17,9 @@ DELAY = 2
 def progress(works: Any, unit: str, **options: Any) -> "tqdm[Any]":
     """A bar on standard output, as all that goes to stderr is red in a notebook; gone at the end.
     Of None, it is moved on with `update`."""
-    shown: dict[str, Any] = {
-        "file": sys.stdout,
-        "delay": DELAY,
-        "leave": False,
-        "disable": not is_watched(),
-    }
+    shown: dict[str, Any] = {"file": sys.stdout, "delay": DELAY, "leave": False}
+    if not is_watched():  # else it is up to tqdm's own settings
+        shown["disable"] = True
     return tqdm(works, unit=unit, **(shown | options))
 
 
