@@ -5,6 +5,7 @@ import ast
 import importlib
 import inspect
 import random
+import re
 import subprocess
 import sys
 import sysconfig
@@ -174,6 +175,8 @@ def test_readme_says_first_how_to_run_it_and_how_to_pass_its_tests() -> None:
     assert begun[:2] == ["## Run it", "## Pass its tests"]
     (command,) = commands_of("Pass its tests")
     assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    told = "\n".join(lines[lines.index("## Pass its tests") :])
+    assert re.search(r"some \d+ minutes", told)
 
 
 def test_readmes_first_command_runs_as_it_stands_there_with_nothing_installed() -> None:

@@ -16,19 +16,8 @@ import stages
 from stages.lab.workbench.lab import PING, Lab, Tap
 
 HOME = Path(stages.__file__).parent
-PLUMBING = {
-    *(
-        "wire",
-        "serve",
-        "connection",
-        "first_line",
-        "log_filters",
-        "addresses",
-        "settings",
-        "signals",
-    ),
-    *("commands", "__init__"),
-}
+PLUMBING = {"__init__", "addresses", "commands", "connection", "first_line", "log_filters"}
+PLUMBING |= {"serve", "settings", "signals", "wire"}
 
 
 @dataclass(frozen=True)
