@@ -32,8 +32,7 @@ PATIENCE = 60
 
 
 def door(**settings: Any) -> serve.Handler:
-    made: serve.Handler = secure.in_front_of(fast.Server)(users="", **settings)
-    return made
+    return secure.Door(fast.Server(**settings), users="")
 
 
 STAGES: dict[str, Callable[..., serve.Handler]] = {

@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from stages import connection, serve, wire
+from stages import command_line, connection, wire
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
             command = wire.decode(line)
             self.check(command)
         except wire.Error as error:
-            log.info("Rejected: %s", error)
+            logger.info("Rejected: %s", error)
             client.write(wire.encode({"error": str(error)}))
         else:
             getattr(self, command["command"])(command, client)
@@ -73,4 +73,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -8,19 +8,17 @@ Article: Caching.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from typing import Any
 
-from stages import delivery, serve, settings, wire
+from stages import command_line, delivery, wire
 
 
-@dataclass(eq=False)
 class Server(delivery.Server):
     """A queue that keeps the last `cache_length` messages of each topic."""
 
-    cache_length: int = settings.setting(100, "messages kept of each topic", at_least=0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, *, cache_length: int = 100, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.cache_length = cache_length
         self.caches: dict[str, deque[wire.Command]] = {}
 
     def subscribe(self, command: wire.Command, client: wire.Recipient) -> None:
@@ -51,4 +49,4 @@ class Server(delivery.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

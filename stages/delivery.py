@@ -10,24 +10,17 @@ Article: Delivery.
 
 import random
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from stages import basic, serve, settings, wire
+from stages import basic, command_line, wire
 
 
-@dataclass(eq=False)
 class Server(basic.Server):
     """A queue that can send a message to one subscriber, chosen at random (reproducibly, given a
     `seed`)."""
 
-    seed: int | None = settings.setting(
-        None, "the same random choices each time, for the same N", trial=42
-    )
-
-    def __post_init__(self) -> None:
-        settings.check(self)
+    def __init__(self, *, seed: int | None = None) -> None:
         super().__init__()
-        self.random = random.Random(self.seed)
+        self.random = random.Random(seed)
 
     def check(self, command: wire.Command) -> None:
         super().check(command)
@@ -45,4 +38,4 @@ class Server(basic.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

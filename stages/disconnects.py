@@ -10,15 +10,16 @@ Article: Handling client disconnects.
 """
 
 import asyncio
+from typing import Any
 
-from stages import last_seen, serve, wire
+from stages import command_line, last_seen, wire
 
 
 class Server(last_seen.Server):
     """A queue that sends nothing to clients that have left."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         # The reverse of `topics`: where to look for a client that leaves.
         self.topics_of: dict[wire.Recipient, set[str]] = {}
 
@@ -41,4 +42,4 @@ class Server(last_seen.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

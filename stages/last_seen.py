@@ -8,16 +8,17 @@ Article: Last seen semantics.
 """
 
 import re
+from typing import Any
 
-from stages import caching, serve, wire
+from stages import caching, command_line, wire
 
 
 class Server(caching.Server):
     """A queue that numbers the messages of each topic 0, 1, 2 …, and replays only those that a
     subscriber has not seen."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
         self.indexes: dict[str, int] = {}
 
     def check(self, command: wire.Command) -> None:
@@ -39,4 +40,4 @@ class Server(caching.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -1,95 +1,146 @@
-"""The settings of a stage: fields of its `Server`, a dataclass, each with its meaning; and the
-command line's flags made from them.
+"""The settings of a stage: what its constructor takes, each with its meaning, its limits, and the
+value under which tests try it.
 
-    cache_length: int = setting(100, "messages kept of each topic", at_least=0)
+    high_water: int = setting(2**20, "bytes buffered for a client", at_least=1)
 
-    $ python -m stages.caching 7777 --cache-length 1000
+The stages of the article have two, as parameters of a plain `__init__`: see `KNOWN`.
 
-Source: Python's `argparse`, made to complain in one line.
+Source: Python's `dataclasses`, whose fields may carry anything.
 """
 
-import argparse
 import dataclasses
 import inspect
 import os
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
+class Meaning(NamedTuple):
+    """What a setting is about: its meaning (and unit), its smallest value, and the value under
+    which tests and exercises try a stage (in a text, `{folder}` stands for one of their own)."""
+
+    text: str
+    at_least: float | None = None
+    more_than: float | None = None
+    trial: object = None
+
+
+KNOWN = {
+    "seed": Meaning("the same random choices each time, for the same N", trial=42),
+    "cache_length": Meaning("messages kept of each topic", at_least=0),
+    "data": Meaning(
+        "the file that keeps the messages", trial=os.path.join("{folder}", "messages.db")
+    ),
+}
+"""What parameters of these names mean, also in a class of a learner's, which says nothing of it."""
+
+
+class Setting(NamedTuple):
+    """What a stage takes, under a name."""
+
+    name: str
+    default: object
+    meaning: Meaning
+
+    @property
+    def kind(self) -> type:
+        return int if self.default is None else type(self.default)
+
+    @property
+    def trial(self) -> object:
+        known = KNOWN.get(self.name)
+        return known.trial if self.meaning.trial is None and known else self.meaning.trial
+
+
 def setting(
     default: T,
-    meaning: str,
+    text: str,
     *,
     at_least: float | None = None,
     more_than: float | None = None,
     trial: T | None = None,
 ) -> T:
-    """A field of a dataclass: a setting with its default, its meaning (and unit), its smallest
-    value, and the value under which tests and exercises try a stage (in a text, `{folder}` stands
-    for one of their own)."""
-    about = {"meaning": meaning, "at_least": at_least, "more_than": more_than, "trial": trial}
+    """A field of a dataclass that is a setting: see `Meaning`."""
+    about = {"meaning": Meaning(text, at_least, more_than, trial)}
     field: T = dataclasses.field(default=default, kw_only=True, metadata=about)
     return field
 
 
-def settings_of(stage: type) -> list[dataclasses.Field[Any]]:
-    """The settings of a stage, earliest first."""
+def part(kind: Callable[[], T]) -> T:
+    """A field of a dataclass that holds another part, with settings of its own: a `kind`, unless it
+    is given."""
+    field: T = dataclasses.field(default_factory=kind, metadata={"part": kind})
+    return field
+
+
+def parts_of(stage: type) -> dict[str, type]:
+    """The classes of the parts that a stage holds, by field."""
     fields = dataclasses.fields(stage) if dataclasses.is_dataclass(stage) else ()
-    return [field for field in fields if "meaning" in field.metadata]
+    return {each.name: each.metadata["part"] for each in fields if "part" in each.metadata}
 
 
-def copy_of(field: dataclasses.Field[Any]) -> Any:
-    """The same setting, for another class."""
-    return dataclasses.field(default=field.default, kw_only=True, metadata=field.metadata)
+def settings_of(stage: type) -> list[Setting]:
+    """The settings that a stage takes, earliest first; without those of its parts."""
+    found = {name: setting for name, setting in declared(stage) if name in names_taken(stage)}
+    return list(found.values())
 
 
-def check(server: object) -> None:
-    """Raise ValueError if a setting of the server makes no sense."""
-    for field in settings_of(type(server)):
-        value, about = getattr(server, field.name), field.metadata
-        if isinstance(value, int | float) and not abs(value) < 2**63:  # nor infinite, nor no number
-            raise ValueError(f"{field.name} must be less than 2**63: got {value}")
-        if about["at_least"] is not None and not value >= about["at_least"]:
-            raise ValueError(f"{field.name} must be at least {about['at_least']}: got {value}")
-        if about["more_than"] is not None and not value > about["more_than"]:
-            raise ValueError(f"{field.name} must be more than {about['more_than']}: got {value}")
+def declared(stage: type) -> Iterator[tuple[str, Setting]]:
+    """The settings of a stage, and of those that it extends."""
+    for each in reversed(stage.__mro__):
+        if "__dataclass_fields__" in vars(each):
+            for field in dataclasses.fields(each):
+                if meaning := field.metadata.get("meaning"):
+                    yield field.name, Setting(field.name, field.default, meaning)
+        elif method := vars(each).get("__init__"):
+            for name, parameter in signature(method).items():
+                if name in KNOWN and parameter.default is not parameter.empty:
+                    yield name, Setting(name, parameter.default, KNOWN[name])
 
 
-def trial_settings(stage: type, folder: str) -> dict[str, Any]:
-    """The settings under which tests and exercises try a stage, with its files in `folder`."""
-    # A class of one's own may have an `__init__` that takes none of them.
-    accepted = inspect.signature(stage).parameters.values()
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted)
-    names = {parameter.name for parameter in accepted}
-    wanted = [field for field in settings_of(stage) if takes_all or field.name in names]
-    chosen = {field.name: trial_of(field, folder) for field in wanted}
-    return {name: value for name, value in chosen.items() if value is not None}
+def names_taken(stage: type) -> set[str]:
+    """The names of all that its `__init__` takes, itself or as `**settings` for the next one."""
+    names = set[str]()
+    for each in stage.__mro__:
+        if method := vars(each).get("__init__"):
+            taken = signature(method)
+            names.update(taken)
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+                break
+    return names
 
 
-def trial_of(field: dataclasses.Field[Any], folder: str) -> Any:
-    """The value of a setting for a trial; None: its default."""
-    if field.name == "data":  # also in a class of a learner's, who knows nothing of trials
-        return os.path.join(folder, "messages.db")
-    value = field.metadata["trial"]
-    return value.format(folder=folder) if isinstance(value, str) else value
+def signature(method: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(method).parameters
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+def check(stage: type, values: Mapping[str, object]) -> None:
+    """Raise ValueError if a value of a setting makes no sense."""
+    for name, _, meaning in settings_of(stage):
+        value = values.get(name)
+        if not isinstance(value, int | float):
+            continue
+        if not abs(value) < 2**63:  # nor infinite, nor not a number
+            raise ValueError(f"{name} must be less than 2**63: got {value}")
+        if meaning.at_least is not None and not value >= meaning.at_least:
+            raise ValueError(f"{name} must be at least {meaning.at_least}: got {value}")
+        if meaning.more_than is not None and not value > meaning.more_than:
+            raise ValueError(f"{name} must be more than {meaning.more_than}: got {value}")
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
-    def add_settings(self, stage: type) -> None:
-        """Add a flag for each setting of a stage."""
-        for field in settings_of(stage):
-            kind = int if field.default is None else type(field.default)
-            default = "" if field.default in (None, "") else f" (default: {field.default})"
-            self.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=kind,
-                default=field.default,
-                metavar=field.name.upper() if kind is str else "N",
-                help=field.metadata["meaning"].replace("%", "%%") + default,
-            )
+def for_trial(stage: type[T], folder: str) -> T:
+    """A server as tests and exercises try it, with its files in `folder`."""
+    return stage(**trial_settings(stage, folder))
+
+
+def trial_settings(stage: type, folder: str) -> dict[str, object]:
+    """The settings of such a server, and its parts."""
+    chosen = {each.name: each.trial for each in settings_of(stage)}
+    values = {
+        name: value.format(folder=folder) if isinstance(value, str) else value
+        for name, value in chosen.items()
+        if value is not None
+    }
+    return values | {name: for_trial(kind, folder) for name, kind in parts_of(stage).items()}

@@ -61,7 +61,7 @@ class Lines:
         return lines
 
 
-def literal(text: str) -> Any:
+def literal(text: str) -> object:
     # One thread at a time: Python 3.11's parser counts its depth for all of them together, and
     # fails now and then. (A notebook has its clients in one thread and its server in another.)
     with PARSER:
@@ -77,9 +77,7 @@ def decode(line: bytes, limit: int = LIMIT) -> Command:
         # Only what str() spells so that literal_eval can read it back may pass: a subscriber must
         # be able to. Not so 1e999, ... and deeply nested 1+1j; and str() raises for over 4300
         # digits.
-        spelled = str(command)
-        if any(word in spelled for word in ("inf", "Ellipsis", "j)")):
-            literal(spelled)
+        literal(str(command))
     except UnicodeDecodeError:
         raise Error(f"not UTF-8: expected a line such as {EXAMPLE}") from None
     except NOT_LITERAL:

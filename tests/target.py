@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 from stages import serve
 from stages.patience import patient
-from stages.settings import trial_settings
+from stages.settings import for_trial
 
 Address = tuple[str, int]
 HOST = "127.0.0.1"
@@ -120,7 +120,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
 
         in_memory = isinstance(asyncio._get_running_loop(), loop.Loop)
         with faults_kept(folder):
-            server = target(**trial_settings(target, folder))
+            server = for_trial(target, folder)
             background = guests.watched(server) if in_memory else Background(server)
             try:
                 yield HOST, background.port
@@ -181,7 +181,7 @@ def main() -> None:
     try:
         server = load(sys.argv[1])
         with faults_kept(sys.argv[2]):
-            asyncio.run(serve_until_killed(server(**trial_settings(server, sys.argv[2])), out))
+            asyncio.run(serve_until_killed(for_trial(server, sys.argv[2]), out))
     except Unusable as problem:
         print(problem, file=out)
     except Exception as problem:

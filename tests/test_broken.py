@@ -55,7 +55,7 @@ class Bench:
         if speaks_json is None:
             speaks_json = issubclass(server, replies.Server)
         self.access = {"speaks_json": speaks_json} | access
-        self.settings = trial_settings(server, str(folder))
+        self.settings = trial_settings(server, str(folder)) if isinstance(server, type) else {}
         self.running = AsyncExitStack()
 
     async def start(self) -> target.Address:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stages.connection import Connection, read_batches
+from stages.beyond.server.connection import Connection
+from stages.connection import read_in_turn
 
 
 class Writer:
@@ -84,7 +85,7 @@ async def read_all(data: bytes, most: int) -> list[list[bytes]]:
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()
-    return [batch async for batch in read_batches(reader, 100, 10_000, most)]
+    return [batch async for batch in read_in_turn(reader, 100, 10_000, most)]
 
 
 async def test_a_batch_has_so_many_lines_at_most_and_no_blank_ones() -> None:
@@ -107,7 +108,7 @@ async def test_between_two_batches_others_have_their_turn() -> None:
     reader = asyncio.StreamReader()
     reader.feed_data(b"1\n2\n3\n")
     reader.feed_eof()
-    async for _ in read_batches(reader, 100, 10_000, 1):
+    async for _ in read_in_turn(reader, 100, 10_000, 1):
         order.append("batch")
     await turns
     assert order[:6] == ["other", "batch"] * 3

@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from test_command_line import BUFFERED, python
-from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, OnFast, auth, line, served, talk
+from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, auth, line, served, talk
 
 from stages.beyond import secure
 from stages.beyond.commands import NOT_ALLOWED, Send
+from stages.beyond.door import tls
 from stages.beyond.guard import Allowed
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 from stages.patience import patient
 
 
@@ -38,7 +39,7 @@ class Pretended:
 @pytest.fixture
 def open_door() -> Any:
     """A door that asks nobody."""
-    return OnFast(users="", at_the_door=2)
+    return secure.Door(users="", at_the_door=2)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_who_waits_longest_of_all_must_go_if_too_many_wait(
 
 
 async def test_who_is_not_known_learns_it_later(file: Path) -> None:
-    async with served(OnFast(users=str(file), penalty=1000)) as port:
+    async with served(secure.Door(users=str(file), penalty=1000)) as port:
         waiting = asyncio.create_task(talk(port, auth("x")))
         assert len(await talk(port, auth(ALICE))) == 1
         await asyncio.wait([waiting], timeout=0.1)  # it would have come by now
@@ -84,21 +85,21 @@ async def test_who_is_not_known_learns_it_later(file: Path) -> None:
 
 
 async def test_who_is_not_known_is_told_so(file: Path) -> None:
-    async with served(OnFast(users=str(file), penalty=0)) as port:
+    async with served(secure.Door(users=str(file), penalty=0)) as port:
         assert await talk(port, auth("x", id=7)) == [
             {"success": False, "reason": "Not known", "id": 7}
         ]
 
 
 async def test_nothing_is_kept_of_who_has_left(file: Path) -> None:
-    server: Any = OnFast(users=str(file))
+    server: Any = secure.Door(users=str(file))
     async with served(server) as port:
         assert len(await talk(port, auth(ALICE), line(command="x"))) == 2
     assert (server.inside, server.waiting) == ({}, {})
 
 
 def test_once_the_users_have_changed_nothing_more_is_done(file: Path) -> None:
-    server: Any = OnFast(users=str(file))
+    server: Any = secure.Door(users=str(file))
     (user,) = [user for name, user in server.known.items() if name == "everybody"]
     known, connection = secure.Known("everybody", user), Pretended()
     command = Send(topic="x", msg="y", delivery="all", id=7)
@@ -115,7 +116,7 @@ def test_once_the_users_have_changed_nothing_more_is_done(file: Path) -> None:
 def test_users_that_cannot_be_read_are_told_and_change_nothing(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server: Any = OnFast(users=str(file))
+    server: Any = secure.Door(users=str(file))
     before = server.known
     file.write_text("no [ TOML")
     server.reload()
@@ -129,9 +130,9 @@ def test_where_nobody_is_asked_it_is_told_once_and_there_is_nothing_to_read_anew
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "stages"):
-        OnFast(users=str(file))
+        secure.Door(users=str(file))
         assert caplog.messages == []
-        OnFast(users="").reload()
+        secure.Door(users="").reload()
     assert caplog.messages == ["Nobody is asked who they are: there is no file of users"]
 
 
@@ -141,12 +142,11 @@ def test_where_nobody_is_asked_it_is_told_once_and_there_is_nothing_to_read_anew
         ({"login_time": 0}, "login_time must be more than 0: got 0"),
         ({"penalty": -1}, "penalty must be at least 0: got -1"),
         ({"at_the_door": 0}, "at_the_door must be at least 1: got 0"),
-        ({"cache_length": -1}, "cache_length must be at least 0: got -1"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        OnFast(users="", **setting)
+        secure.Door(users="", **setting)
 
 
 # TLS
@@ -168,7 +168,7 @@ def test_a_key_with_a_password_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "encrypted.pem"
     path.write_bytes(encrypted + b"".join(each.bytes() for each in made.cert_chain_pems))
     with pytest.raises(ValueError, match="the key has a password: expected one without") as problem:
-        OnFast(users="", certificate=str(path))
+        secure.Door(users="", certificate=str(path))
     assert "\n" not in str(problem.value)
 
 
@@ -176,7 +176,7 @@ def test_a_key_with_a_password_is_one_clear_line(tmp_path: Path) -> None:
 async def over_tls(pem: str) -> AsyncIterator[tuple[Connection, asyncio.StreamReader]]:
     """A connection over TLS, and what comes out at its other end."""
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-    context = secure.tls(pem, "", "")
+    context = tls.context(pem, "", "")
     server = await asyncio.start_server(
         lambda _, writer: accepted.put(writer), HOST, 0, ssl=context
     )

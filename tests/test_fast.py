@@ -24,7 +24,7 @@ from test_target import judged
 
 from stages.beyond import acks, commands, durable, fast, whole_lines
 from stages.beyond.broker import Batch, Outgoing
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 from stages.lab.experiments.steps import Deaf
 from stages.patience import patient
 

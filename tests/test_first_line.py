@@ -11,7 +11,7 @@ from test_inside import Recorder
 
 from stages import basic, serve, wire
 from stages.beyond import fast
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 from stages.first_line import COMMANDS, GuardedReader, answer, spoken
 from stages.patience import patient
 

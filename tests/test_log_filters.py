@@ -43,7 +43,7 @@ class Faulty(basic.Server):
         (replies.Server, {"command": "unsubscribe", "topic": "foo", FORGED: 1, "id": FORGED}),
         (fast.Server, {"command": "unsubscribe", "topic": "foo", FORGED: 1, "id": 1}),
         (acks.Server, {"command": "ack", "topic": FORGED, "index": 1, "id": 1}),
-        (secure.in_front_of(fast.Server), {"command": "unsubscribe", "topic": "a", FORGED: 1}),
+        (secure.Door, {"command": "unsubscribe", "topic": "a", FORGED: 1}),
     ],
 )
 @pytest.mark.parametrize("ensure_ascii", [True, False])
@@ -90,7 +90,7 @@ def test_masking_leaves_the_rest_of_a_line_as_it_is() -> None:
 
 
 def test_a_record_with_arguments_is_one_line() -> None:
-    (ours,) = (each for each in serve.log.filters)
+    (ours,) = (each for each in serve.logger.filters)
     record = logging.LogRecord("stages", logging.INFO, "", 1, "a %s", ("b\nc",), None)
     assert isinstance(ours, Readable)
     assert ours.filter(record)

@@ -10,12 +10,13 @@ from weakref import WeakSet
 
 import pytest
 
-from stages import basic, caching, delivery, serve
-from stages.beyond import acks, cluster, durable, secure
-from stages.connection import Connection
+from stages import basic, caching, command_line, delivery, serve
+from stages.beyond import acks, cluster, durable
+from stages.beyond.server.connection import Connection
+from stages.command_line import Parser, build
 from stages.lab.experiments import small
 from stages.patience import patient
-from stages.settings import Parser, trial_settings
+from stages.settings import settings_of, trial_settings
 from stages.signals import wake_the_loop
 
 
@@ -103,7 +104,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_needed_and_allowed(
     monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: chosen.append(limits))
-    serve.allow_open_files()
+    command_line.allow_open_files()
     assert chosen == ([(wanted, hard)] if wanted else [])
     assert capsys.readouterr().err.startswith("this system allows 4096 open") == (hard == 4096)
 
@@ -138,17 +139,24 @@ def test_a_trial_has_the_same_lots_each_time_a_file_of_its_own_and_a_short_cache
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(server: Any, settings: Any, problem: str) -> None:
+    usual = {each.name: each.default for each in settings_of(server)}
     with pytest.raises(ValueError, match=problem):
-        server(**settings)
+        build(server, usual | settings)
+
+
+async def test_a_server_whose_setting_makes_no_sense_is_not_served() -> None:
+    with pytest.raises(ValueError, match="cache_length must be at least 0: got -1"):
+        async with serve.listening(caching.Server(cache_length=-1), "127.0.0.1", 0):
+            pytest.fail("it serves")
 
 
 def test_settings_at_their_borders_are_accepted() -> None:
-    assert delivery.Server(seed=2**63 - 1).seed == 2**63 - 1
+    build(delivery.Server, {"seed": 2**63 - 1})
     assert caching.Server(cache_length=0).cache_length == 0
     assert acks.Server(ack_timeout=0.001).ack_timeout == 0.001
-    for server in (caching.Server, secure.Server):
+    for server in (caching.Server, acks.Server):
         with pytest.raises(TypeError, match="positional"):
-            server(7)  # type: ignore[arg-type]
+            server(7)  # type: ignore[call-arg]
 
 
 def test_the_help_tells_of_each_setting_its_meaning_and_default() -> None:

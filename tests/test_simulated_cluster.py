@@ -20,8 +20,8 @@ from stages import serve
 from stages.beyond import cluster, fast
 from stages.beyond.broker import Outgoing
 from stages.beyond.replica import Replica
+from stages.beyond.server.connection import Connection
 from stages.beyond.shared_log import MemoryLog, Record
-from stages.connection import Connection
 
 pytestmark = pytest.mark.slow
 

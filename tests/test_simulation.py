@@ -28,7 +28,7 @@ from stages.beyond import acks, broker, commands, durable, fast, journal, log
 from stages.beyond.broker import Batch, Outgoing
 from stages.beyond.journal import Journal
 from stages.beyond.sequencer import Outlet
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 
 pytestmark = pytest.mark.slow
 

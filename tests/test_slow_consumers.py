@@ -14,7 +14,7 @@ from simulated import Link, run
 from stages import serve
 from stages.beyond import slow_consumers
 from stages.beyond.broker import Outgoing
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 
 
 async def flood(sender: Peer, topic: str) -> None:

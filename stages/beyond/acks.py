@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import broker, slow_consumers
 from stages.beyond.broker import Outgoing, Settings
 from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Command, Message, Send, Unsubscribe
@@ -432,4 +432,4 @@ class Server(slow_consumers.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

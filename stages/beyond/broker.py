@@ -136,8 +136,7 @@ class Broker(Generic[TopicT]):
 
     def refuse(self, client: Client, id: Id, reason: str, detail: str = "") -> None:
         """Say that a command has failed; the `detail` only if it has an `id`."""
-        named = {} if id is UNSET else {"detail": detail, "id": id}
-        self.tell((client,), {"success": False, "reason": reason, **named})
+        self.tell((client,), commands.refusal(commands.Rejected(reason, detail, id)))
 
     # The rules
 

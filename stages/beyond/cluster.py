@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import fast
 from stages.beyond.broker import Outgoing
 from stages.beyond.order import Order
 from stages.beyond.replica import Replica
+from stages.beyond.server.connection import Connection
 from stages.beyond.shared_log import SharedLog, memory_log
-from stages.connection import Connection
+from stages.connection import Reader
 
 BEHIND = 100
 """How many records of other servers may wait for slow readers of this one."""
@@ -78,7 +79,7 @@ class Server(fast.Server):
 
         return JetStream(self.engine, self.log)
 
-    async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+    async def handle_client(self, reader: Reader, connection: Connection) -> None:
         await self.order.joined.wait()
         self.numbers = self.order.numbers
         await super().handle_client(reader, connection)
@@ -126,4 +127,4 @@ class OwnClients(fast.OneWrite):
 
 
 if __name__ == "__main__":
-    serve.main(Server, fast.new_event_loop)
+    command_line.main(Server, fast.new_event_loop)

@@ -23,7 +23,7 @@ MALFORMED = "Malformed json message"
 FULL = "Full"
 NOTHING_TO_ACKNOWLEDGE = "Nothing to acknowledge"
 NOT_ALLOWED = "Not allowed"
-# A server that ends a connection says why, too: see `stages.connection`.
+# A server that ends a connection says why, too: see `server/connection.py`.
 
 TopicName = Annotated[str, Meta(max_length=255)]
 Id = str | int | UnsetType
@@ -84,6 +84,14 @@ class Rejected(ValueError):
         self.reason = reason
         self.detail = detail
         self.id = id
+
+
+def refusal(rejected: Rejected) -> Answer:
+    """The answer to a line that is refused; with the `detail` only if it has an `id`."""
+    answer: Answer = {"success": False, "reason": rejected.reason}
+    if rejected.id is not UNSET:
+        answer |= {"detail": rejected.detail, "id": rejected.id}
+    return answer
 
 
 def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:

@@ -15,7 +15,7 @@ Source: write-ahead and group commit, as in any database.
 
 from dataclasses import dataclass
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import acks
 from stages.beyond.journal import Journal
 from stages.beyond.log import Log
@@ -51,4 +51,4 @@ def journal_of(server: acks.Server, outlet: Outlet, data: str, log_limit: int) -
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import acks, commands, replies
 from stages.beyond.broker import Outgoing
 from stages.beyond.commands import (
@@ -42,8 +42,9 @@ from stages.beyond.durable import journal_of
 from stages.beyond.sequencer import AtOnce
 from stages.beyond.topic import Client
 from stages.beyond.whole_lines import WholeLines, before_quit, cut
+from stages.connection import Reader
 
-new_event_loop: serve.LoopFactory = asyncio.new_event_loop
+new_event_loop: command_line.LoopFactory = asyncio.new_event_loop
 with suppress(ImportError):  # faster, and not needed
     from uvloop import new_event_loop
 
@@ -168,7 +169,7 @@ class Server(acks.Server):
         else:
             self.sequencer = AtOnce(self.broker, outlet, self.time)
 
-    async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    async def hear(self, reader: Reader) -> AsyncIterator[bytes]:
         lines, ended = WholeLines(), False
         with suppress(OSError):
             while not ended:
@@ -181,4 +182,4 @@ class Server(acks.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server, new_event_loop)
+    command_line.main(Server, new_event_loop)

@@ -1,23 +1,28 @@
 """Judge what a client says before the queue hears of it.
 
-    b'{"command": "send", "topic": "salaries", …}'
-    ->  b'{"command":"refused","reason":"Not allowed", …}'
+    carol > {"command": "send", "topic": "salaries", …}
+    carol < {"success": false, "reason": "Not allowed"}            and the queue has heard nothing
 
-Whatever is refused keeps its place: what stands there instead makes the queue answer when its turn
-has come, after everything that was said before. Each line is read with the queue's own types, so it
-cannot mean one thing here and another there.
+What is refused is answered here, in its turn: the queue asks for more of a client once it has
+answered all that the client has said before.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Union
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar, Union
 
 import msgspec
 
 from stages import wire
-from stages.beyond import acks, commands
-from stages.beyond.commands import LIMIT, MALFORMED, Command, Rejected
-from stages.beyond.log import encode
+from stages.beyond import commands
+from stages.beyond.commands import LIMIT, Answer, Command, Rejected
+from stages.beyond.server.connection import Connection
+
+logger = logging.getLogger("stages")
+
+T = TypeVar("T", bytes, Answer)
 
 TURN = 100
 """How many lines of a client are judged before the others have a turn."""
@@ -31,69 +36,60 @@ Verdict = Allowed | Rejected
 Judge = Callable[[Command], Verdict]
 
 
-class Refused(Command, tag="refused", kw_only=True):
-    """Stands for a line that was refused."""
-
-    topic: str = ""
-    reason: str
-    detail: str = ""
-
-
-def behind_a_guard(kind: type[acks.Broker]) -> type[acks.Broker]:
-    """A broker with the same rules, which answers what was refused."""
-
-    class Behind(kind):  # type: ignore[valid-type, misc]
-        commands = (*kind.commands, Refused)
-
-        def refused(self, command: Refused, client: int) -> None:
-            self.refuse(client, command.id, command.reason, command.detail)
-
-    return Behind
-
-
 class Guard:
-    """Stands for the reader of a client's connection."""
+    """Stands for the reader of a client's connection. What cannot be read as one of the commands
+    is refused, too: it may hold a token, which nobody behind should write down."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, kinds: tuple[type[Command], ...], judge: Judge
+        self,
+        reader: asyncio.StreamReader,
+        connection: Connection,
+        kinds: tuple[type[Command], ...],
+        judge: Judge,
     ) -> None:
         self.reader = reader
+        self.connection = connection
         self.judge = judge
         self.lines = wire.Lines(LIMIT)
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(*kinds, Refused)])
+        self.judged: deque[bytes | Answer] = deque()  # a line that is allowed, or a refusal
+        self.decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Union[kinds])  # noqa: UP007
 
     async def read(self, size: int) -> bytes:
-        """What has come, judged; whole lines of it. b"" once nothing more will come."""
-        while True:
-            data = await self.reader.read(size)
-            said = [line for line in self.lines.feed(data) if line.strip() or len(line) > LIMIT]
-            if said:
-                return b"".join([b"%s\n" % self.judged(line) async for line in in_turns(said)])
-            if not data:
-                return b""
+        """Whole lines that have come, and are allowed; b"" once nothing more will come."""
+        while self.judged or await self.listen(size):
+            if allowed := self.take(bytes):
+                return b"\n".join([*allowed, b""])
+            self.connection.write(commands.encode_all(self.take(dict)))
+            await self.connection.drained()  # a client that does not read its answers has to wait
+        return b""
 
-    def judged(self, line: bytes) -> bytes:
+    def take(self, kind: type[T]) -> list[T]:
+        """What comes first of what was judged, as far as it is of one kind."""
+        taken = []
+        while self.judged and isinstance(self.judged[0], kind):
+            taken.append(self.judged[0])
+            self.judged.popleft()
+        return taken
+
+    async def listen(self, size: int) -> bool:
+        """Judge the lines that come; returns whether the client may still say something."""
+        data = await self.reader.read(size)
+        lines = self.lines.feed(data)
+        heard = [line for line in lines if line.strip() or len(line) > LIMIT]
+        for number, line in enumerate(heard, 1):
+            self.judged.append(self.judgement(line))
+            if number % TURN == 0:  # a turn for the others: to read what is wrong takes long
+                await asyncio.sleep(0)
+        return bool(data or heard)
+
+    def judgement(self, line: bytes) -> bytes | Answer:
         if line.strip() == b"quit":
             return line
         try:
-            command = commands.decode(line, self.decoder)
-        except Rejected as problem:  # it may hold a token, which nobody behind should write down
-            verdict: Verdict = problem
-        else:
-            verdict = foreign(command) if isinstance(command, Refused) else self.judge(command)
+            verdict = self.judge(commands.decode(line, self.decoder))
+        except Rejected as problem:
+            verdict = problem
         if isinstance(verdict, Allowed):
             return line
-        return encode(Refused(reason=verdict.reason, detail=verdict.detail, id=verdict.id))
-
-
-def foreign(command: Refused) -> Rejected:
-    """A client has said what only the door may say: to the queue it is no command."""
-    return Rejected(MALFORMED, "Invalid value 'refused' - at `$.command`", command.id)
-
-
-async def in_turns(lines: list[bytes]) -> AsyncIterator[bytes]:
-    """Yield lines, and give others a turn now and then: to read what is wrong takes long."""
-    for number, line in enumerate(lines, 1):
-        yield line
-        if number % TURN == 0:
-            await asyncio.sleep(0)
+        logger.info("Rejected: %s", verdict.detail or verdict.reason)
+        return commands.refusal(verdict)

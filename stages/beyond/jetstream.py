@@ -32,7 +32,7 @@ from nats.js.errors import NotFoundError
 from stages.beyond.broker import Settings
 from stages.beyond.shared_log import Record, check_agreed
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class JetStream:
         self.problem = "no answer"
 
     async def open(self, settings: Settings) -> None:
-        log.info("Waiting for the engine at %s", self.shown)
+        logger.info("Waiting for the engine at %s", self.shown)
         try:
             async with asyncio.timeout(START):
                 await self.connect()
@@ -206,7 +206,7 @@ class JetStream:
     async def note(self, problem: Exception) -> None:
         told = str(problem) or type(problem).__name__
         if self.is_open and told != self.problem:
-            log.warning("The engine: %s", told)
+            logger.warning("The engine: %s", told)
         self.problem = told
 
 

@@ -19,10 +19,10 @@ from stages.beyond.broker import Batch, Outgoing, Settings
 from stages.beyond.inbox import Inbox, Input
 from stages.beyond.log import Log, encode
 from stages.beyond.sequencer import Duties, Outlet
+from stages.beyond.server.connection import NOT_STORED
 from stages.beyond.topic import Client
-from stages.connection import NOT_STORED
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 SNAPSHOT_STEP = 2**20
 """How many bytes of a snapshot are stored with a batch, and a piece more."""
@@ -75,7 +75,7 @@ class Journal:
             self.file.close()
             raise
         self.committing = self.duties.start(self.commit())
-        log.info("Messages are kept in %s", self.file.path)
+        logger.info("Messages are kept in %s", self.file.path)
 
     async def __aexit__(self, *failure: object) -> None:
         """Store a snapshot, and close the file."""
@@ -149,7 +149,7 @@ class Journal:
                 said.outgoing.set_exception(problem)
 
     def not_stored(self, problem: OSError) -> OSError:
-        log.error("Cannot store messages in %s: %s", self.file.path, problem)
+        logger.error("Cannot store messages in %s: %s", self.file.path, problem)
         return OSError(f"cannot store messages in {self.file.path}: {problem}: start me again")
 
     # The file

@@ -20,11 +20,11 @@ from stages.beyond.inbox import Inbox, Input
 from stages.beyond.log import FORMAT
 from stages.beyond.replica import CLIENTS, Member, Proposal, Replica
 from stages.beyond.sequencer import Duties, Outlet
+from stages.beyond.server.connection import NOT_STORED
 from stages.beyond.shared_log import Record, SharedLog
 from stages.beyond.topic import Client
-from stages.connection import NOT_STORED
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 FAREWELL = 2
 """Seconds for telling the others that this server leaves; else they find out after a lease."""
@@ -103,7 +103,7 @@ class Order:
         """Do what the log says, as long as we serve."""
         async for record in self.shared.read(self.replica.number):
             if record.number > self.replica.number + 1:
-                log.error("The log has gone on without this server: its clients must connect again")
+                logger.error("The log has gone on without us: our clients must connect again")
                 await self.load()
                 self.end_life()
             if record.number > self.replica.number + 1:
@@ -152,7 +152,7 @@ class Order:
             self.numbers = itertools.count(member.first_client)
             self.joined.set()
         elif self.member and not member and not self.stopping:
-            log.error("The others have given this server up: its clients must connect again")
+            logger.error("The others have given this server up: its clients must connect again")
             self.end_life()
 
     def end_life(self) -> None:
@@ -179,7 +179,7 @@ class Order:
                 await asyncio.sleep(0)  # a turn for the others: it may be long
             await self.shared.save(number, b"\n".join(taken))
         except OSError as problem:
-            log.error("Cannot save a snapshot, and goes on without: %s", problem)
+            logger.error("Cannot save a snapshot, and goes on without: %s", problem)
         finally:
             self.saving = False
 

@@ -18,7 +18,7 @@ from stages.beyond.commands import Answer, Line
 
 
 class Sink(Protocol):
-    """What an outbox asks of a connection (see `stages.connection.Connection`)."""
+    """What an outbox asks of a connection (see `connection.Connection`)."""
 
     @property
     def size(self) -> int: ...

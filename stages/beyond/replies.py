@@ -20,13 +20,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import broker, commands
 from stages.beyond.broker import Batch, Outgoing
+from stages.beyond.server.connection import Connection
 from stages.beyond.topic import Client
-from stages.connection import Connection, read_batches
+from stages.connection import Reader, read_in_turn
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 CHUNK = 64 * 1024
 """How many bytes of one client are handled before the others get a turn."""
@@ -41,11 +42,12 @@ class Server:
     )
     cache_length: int = settings.setting(100, "messages kept of each topic", at_least=0)
 
+    connection_class: ClassVar[type[Connection]] = Connection
     lines_in_turn: ClassVar[int] = 100  # of one client, before the others have theirs
     broker_class: ClassVar[type[broker.Broker[Any]]] = broker.Broker
 
     def __post_init__(self) -> None:
-        settings.check(self)
+        settings.check(type(self), vars(self))
         self.broker = self.new_broker()
         self.connections: dict[Client, Connection] = {}
         self.numbers = itertools.count(1)
@@ -54,7 +56,7 @@ class Server:
     def new_broker(self) -> broker.Broker[Any]:
         return self.broker_class(cache_length=self.cache_length, seed=self.seed)
 
-    async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+    async def handle_client(self, reader: Reader, connection: Connection) -> None:
         """Serve one client until it says `quit` or breaks off."""
         client = next(self.numbers)
         self.connected(client, connection)
@@ -68,13 +70,13 @@ class Server:
     def connected(self, client: Client, connection: Connection) -> None:
         self.connections[client] = connection
 
-    async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+    async def converse(self, client: Client, reader: Reader) -> None:
         async for data in self.hear(reader):
             await self.carry_out(client, data)
 
-    async def hear(self, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    async def hear(self, reader: Reader) -> AsyncIterator[bytes]:
         """Yield the lines that a client sends, some at a time."""
-        async for lines in read_batches(reader, commands.LIMIT, CHUNK, self.lines_in_turn):
+        async for lines in read_in_turn(reader, commands.LIMIT, CHUNK, self.lines_in_turn):
             yield b"\n".join(lines)
 
     async def disconnect(self, client: Client) -> None:
@@ -102,11 +104,11 @@ class Server:
 
 
 def log_refusals(outgoing: Outgoing) -> None:
-    if log.isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(logging.INFO):
         for _, what in outgoing:
             for each in what:
                 if isinstance(each, dict) and not each["success"]:
-                    log.info("Rejected: %s", each.get("detail", each["reason"]))
+                    logger.info("Rejected: %s", each.get("detail", each["reason"]))
 
 
 def cancelled() -> bool:
@@ -115,4 +117,4 @@ def cancelled() -> bool:
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -18,28 +18,27 @@ the transport is TLS, and without all that a server listens on its own machine o
 """
 
 import asyncio
-import dataclasses
 import logging
-import os
-import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import acks, cluster, fast, users
 from stages.beyond.commands import NOT_ALLOWED, UNDECODABLE, Answer, Command, Id, Rejected, encode
-from stages.beyond.guard import Allowed, Guard, Judge, Verdict, behind_a_guard
+from stages.beyond.door import tls
+from stages.beyond.door.new_user import new_user
+from stages.beyond.guard import Allowed, Guard, Judge, Verdict
+from stages.beyond.server.connection import NOT_KNOWN, Connection
 from stages.beyond.users import User, Users
-from stages.connection import NOT_KNOWN, Connection
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 
 AT_THE_DOOR = 1000
@@ -64,16 +63,17 @@ class Known(Struct, frozen=True):
         if self.user.may(command):
             return Allowed()
         verb = str(command.__struct_config__.tag)
-        log.warning("Not allowed: %r to %s %r", self.name, verb, command.topic)
+        logger.warning("Not allowed: %r to %s %r", self.name, verb, command.topic)
         return Rejected(NOT_ALLOWED, f"{self.name} may not {verb} here", command.id)
 
 
-@dataclasses.dataclass(eq=False)
+@dataclass(eq=False)
 class Door:
     """A door in front of a stage, for the users of a TOML file. (With --users '' nobody is asked,
     and it listens on this machine only. `new-user NAME` makes the lines of a user; `--stage` says
-    which stage is behind: durable, fast, which is the default, or cluster.)"""
+    which stage is behind: fast, which is the default, or cluster.)"""
 
+    behind: acks.Server = settings.part(fast.Server)
     users: str = settings.setting("users.toml", "the file of users", trial="")
     certificate: str = settings.setting("", "the certificate for TLS, a PEM file with its chain")
     key: str = settings.setting("", "its private key, unless that is in the same file")
@@ -90,26 +90,16 @@ class Door:
         10, "clients of one address that have not said yet who they are", at_least=1
     )
 
-    stage: ClassVar[type[acks.Server]]
+    connection_class: ClassVar[type[Connection]] = Connection
 
     def __post_init__(self) -> None:
-        settings.check(self)
+        settings.check(type(self), vars(self))
         self.known: Users | None = users.load(self.users) if self.users else None
         if self.known is None:
-            log.warning("Nobody is asked who they are: there is no file of users")
-        self.tls = tls(self.certificate, self.key, self.client_ca)
+            logger.warning("Nobody is asked who they are: there is no file of users")
+        self.tls = tls.context(self.certificate, self.key, self.client_ca)
         self.inside: dict[Connection, Known] = {}
         self.waiting: dict[Connection, str] = {}  # who is at the door, and from which address
-        kind = self.stage.broker_class
-        behind = type("Server", (self.stage,), {"broker_class": behind_a_guard(kind)})
-        own = {field.name for field in settings.settings_of(Door)}
-        self.behind: acks.Server = behind(
-            **{
-                field.name: getattr(self, field.name)
-                for field in settings.settings_of(type(self))
-                if field.name not in own
-            }
-        )
 
     async def __aenter__(self) -> None:
         await self.behind.__aenter__()
@@ -135,7 +125,7 @@ class Door:
                 return
             self.inside[connection] = known
             judge = partial(self.judge, connection, known)
-        guard: Any = Guard(reader, self.stage.broker_class.commands, judge)
+        guard = Guard(reader, connection, self.behind.broker.commands, judge)
         try:
             await self.behind.handle_client(guard, connection)
         finally:
@@ -163,7 +153,7 @@ class Door:
                 if auth:
                     connection.write(encode({"success": True} | answer))
                 return Known(name, user)
-            log.warning("Not known: a client from %s", address)
+            logger.warning("Not known: a client from %s", address)
             await passing_by(reader, self.penalty)
             connection.write(encode({"success": False, "reason": NOT_KNOWN} | answer))
         return None
@@ -198,11 +188,11 @@ class Door:
         try:
             found = users.load(self.users)
         except ValueError as problem:
-            return log.error("%s: those of before stay", problem)
+            return logger.error("%s: those of before stay", problem)
         self.known = found
         for connection, known in list(self.inside.items()):
             if found.get(known.name) != known.user:
-                log.warning("Has other rights, and must come in again: %r", known.name)
+                logger.warning("Has other rights, and must come in again: %r", known.name)
                 del self.inside[connection]
                 connection.abort()
 
@@ -229,73 +219,10 @@ async def passing_by(reader: asyncio.StreamReader, seconds: float) -> None:
                 pass
 
 
-def tls(certificate: str, key: str, client_ca: str) -> ssl.SSLContext | None:
-    """How connections are encrypted, if they are. Raises ValueError, in one line, if a file cannot
-    be used."""
-    if not certificate:
-        if key or client_ca:
-            raise ValueError("`key` and `client_ca` need a `certificate`: expected one")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key or None, password=no_password)
-        if client_ca:
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as problem:
-        files = ", ".join(filter(None, (certificate, key, client_ca)))
-        wanted = "a certificate and its private key, in PEM (the key in a file of its own: --key)"
-        raise ValueError(f"cannot use {files} for TLS: {problem}: expected {wanted}") from None
-    return context
+Server = Door
 
 
-def no_password() -> str:
-    raise ValueError("the key has a password: expected one without")
-
-
-def in_front_of(stage: type[acks.Server]) -> type[Door]:
-    """The class of doors in front of a stage: it has the settings of both."""
-    fields: list[Any] = [
-        (field.name, field.type, settings.copy_of(field)) for field in settings.settings_of(stage)
-    ]
-    about = {
-        "__module__": __name__,
-        "stage": stage,
-        "__doc__": f"{Door.__doc__} (Behind it is `{stage.__module__}`.)",
-    }
-    return dataclasses.make_dataclass("Server", fields, bases=(Door,), namespace=about, eq=False)
-
-
-Server = in_front_of(cluster.Server)
-
-
-# The command line
-
-STAGES = ("durable", "fast", "cluster")
-
-
-def new_user(arguments: list[str]) -> None:
-    """Print the token of a new user on stderr, once, and the lines for the file of users."""
-    parser = settings.Parser(prog="stages.beyond.secure new-user", description=new_user.__doc__)
-    parser.add_argument("name")
-    for right in ("send", "subscribe"):
-        parser.add_argument(
-            f"--{right}", nargs="+", default=[], metavar="TOPIC", help="`news/*`: all that begin so"
-        )
-    chosen = parser.parse_args(arguments)
-    if not chosen.name.strip() or not chosen.name.isprintable():
-        parser.error(f"{chosen.name!r} is no name: expected one that can be read, such as alice")
-    for topic in chosen.send + chosen.subscribe:
-        if not topic.isprintable():
-            parser.error(f"{topic!r} cannot be written into the file: expected what can be read")
-    token = users.new_token()
-    try:
-        print(users.entry(chosen.name, token, chosen.send, chosen.subscribe), flush=True)
-    except OSError as problem:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        parser.exit(1, f"{parser.prog}: cannot write the user: {problem}\n")
-    print(f"the token of {chosen.name}, which nobody can tell again: {token}", file=sys.stderr)
+STAGES: dict[str, type[acks.Server]] = {"fast": fast.Server, "cluster": cluster.Server}
 
 
 def main() -> None:
@@ -303,12 +230,10 @@ def main() -> None:
     door."""
     if sys.argv[1:2] == ["new-user"]:
         return new_user(sys.argv[2:])
-    parser = settings.Parser(prog="stages.beyond.secure", add_help=False)
+    parser = command_line.Parser(prog="stages.beyond.secure", add_help=False)
     parser.add_argument("--stage", choices=STAGES, default="fast")
     chosen, rest = parser.parse_known_args()
-    sys.argv[1:] = rest
-    stage = import_module(f"stages.beyond.{chosen.stage}").Server
-    serve.main(in_front_of(stage), fast.new_event_loop)
+    command_line.main(Door, fast.new_event_loop, rest, behind=STAGES[chosen.stage])
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from stages import serve, settings
+from stages import command_line, settings
 from stages.beyond import commands, replies
 from stages.beyond.broker import Outgoing
 from stages.beyond.outbox import Outbox
+from stages.beyond.server.connection import TOO_SLOW, Connection
 from stages.beyond.topic import Client
-from stages.connection import TOO_SLOW, Connection
+from stages.connection import Reader
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 
 @dataclass(eq=False)
@@ -57,7 +58,7 @@ class Server(replies.Server):
             for client in clients:
                 self.outboxes[client].put(lines)
 
-    async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+    async def converse(self, client: Client, reader: Reader) -> None:
         outbox = self.outboxes[client]
         async for data in self.hear(reader):
             if outbox.dismissed:
@@ -89,7 +90,7 @@ class Server(replies.Server):
         """Tell a client that it is too slow, close its connection, and forget it."""
         # Several senders may have waited; and one that is leaving is being seen off already.
         if not outbox.dismissed and client in self.outboxes:
-            log.warning("Too slow: a client has not read for %g s", self.write_timeout)
+            logger.warning("Too slow: a client has not read for %g s", self.write_timeout)
             outbox.dismiss({"success": False, "reason": TOO_SLOW}, self.write_timeout)
             await self.carry_out(client, None)
 
@@ -99,4 +100,4 @@ class Server(replies.Server):
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from stages.beyond.commands import LIMIT
 from stages.connection import log_received, until_quit
 
-log = logging.getLogger("stages")
+logger = logging.getLogger("stages")
 
 
 class WholeLines:
@@ -35,7 +35,7 @@ class WholeLines:
 
 def before_quit(data: bytes) -> tuple[bytes, bool]:
     """The lines before `quit`, and whether there is one."""
-    if log.isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(logging.INFO):
         log_received(data.split(b"\n"))
     if b"q" not in data or b"quit" not in data:  # to look for one byte costs next to nothing
         return data, False

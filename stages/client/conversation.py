@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from stages import wire
-from stages.connection import CLOSE_REASONS, NOT_KNOWN
+from stages.beyond.server.connection import CLOSE_REASONS, NOT_KNOWN
 
 MAX_LINE = 64 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was
@@ -48,7 +48,7 @@ class Verbs(ABC):
         """Since `replies`: receive no more of a topic."""
         return await self.ask({"command": "unsubscribe", "topic": topic})
 
-    async def send(self, topic: str, msg: Any, **fields: Any) -> Line:
+    async def send(self, topic: str, msg: object, **fields: Any) -> Line:
         """Send a message, any Python literal, since `replies` a text; since `delivery`: to "all" or
         "one"."""
         if self.speaks_json:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from stages.command_line import Parser
 from stages.lab.judging.claims import Claim, outcome, verdict
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
 from stages.lab.workbench.reading import aligned
-from stages.settings import Parser
 
 
 class Judgement(NamedTuple):

@@ -138,7 +138,7 @@ class Playground:
 
     def new_server(self) -> Any:
         stage = importlib.import_module(f"stages.{self.stage.value}").Server
-        return stage(**settings.trial_settings(stage, self.data))
+        return settings.for_trial(stage, self.data)
 
     def has(self, feature: str) -> bool:
         return knows(list(STAGES), self.stage.value, feature)

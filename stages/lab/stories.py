@@ -167,10 +167,7 @@ async def pages() -> AsyncIterator[tuple[str, str]]:
     """Yield the file name and the page of each story."""
     with TemporaryDirectory() as folder_for_files:
         for number, (story, *stages) in enumerate(tqdm(STORIES, unit="story"), 1):
-            servers = [
-                stage(**settings.trial_settings(stage, mkdtemp(dir=folder_for_files)))
-                for stage in stages
-            ]
+            servers = [settings.for_trial(stage, mkdtemp(dir=folder_for_files)) for stage in stages]
             comparison = await compare(story, *servers)
             yield f"{number}_to_{number + 1}_{story.__name__}.html", comparison.page()
 

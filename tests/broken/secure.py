@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stages.beyond import guard, secure, users
-from stages.connection import NOT_KNOWN
+from stages.beyond.commands import Answer
+from stages.beyond.server.connection import NOT_KNOWN
 
 
 class Wrong(NamedTuple):
@@ -28,22 +29,22 @@ def what_is_not_forbidden_is_allowed(self: users.User, command: Any) -> bool:
     return bool(command.topic != "salaries")
 
 
-def read_with_its_own_parser(self: guard.Guard, line: bytes) -> bytes:
+def read_with_its_own_parser(self: guard.Guard, line: bytes) -> bytes | Answer:
     """Looks at the first of two fields of the same name, and passes on what it can't read."""
     try:
         fields = dict(reversed(json.loads(line, object_pairs_hook=list)))
     except ValueError:
         return line
     topic = str(fields.get("topic"))
-    return line if topic.startswith("news/") else b'{"command":"refused","reason":"Not allowed"}'
+    return line if topic.startswith("news/") else {"success": False, "reason": "Not allowed"}
 
 
-judged: Callable[[Any, bytes], bytes] = guard.Guard.judged
+judgement: Callable[[Any, bytes], bytes | Answer] = guard.Guard.judgement
 
 
-def drop_what_is_refused(self: guard.Guard, line: bytes) -> bytes:
-    said = judged(self, line)
-    return b"" if b'"refused"' in said else said
+def drop_what_is_refused(self: guard.Guard, line: bytes) -> bytes | Answer:
+    said = judgement(self, line)
+    return said if isinstance(said, bytes) else b""
 
 
 async def let_anybody_try_again(self: Any, reader: Any, connection: Any) -> Any:
@@ -85,14 +86,14 @@ WRONG = {
                 b'"delivery": "all"}\n'
             },
             guard.Guard,
-            "judged",
+            "judgement",
             read_with_its_own_parser,
         ),
         Wrong(
             "test_refusals_keep_the_order_of_answers",
             {},
             guard.Guard,
-            "judged",
+            "judgement",
             drop_what_is_refused,
         ),
         Wrong(

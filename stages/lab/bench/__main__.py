@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stages.command_line import Parser
 from stages.lab.bench.results import OWN, Run, from_rounds, versions_here
 from stages.lab.bench.servers import SERVERS, NotStarted, version_of
 from stages.lab.bench.works import WORKS, wire_for
-from stages.settings import Parser
 
 Pair = tuple[str, str]
 """A work and a server."""

@@ -26,12 +26,12 @@ from IPython.display import Image
 from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
+from stages.command_line import Parser
 from stages.lab.pictures.plot import as_image, figure
 from stages.lab.progress import progress
 from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
 from stages.lab.workbench.processes import Program, module
 from stages.patience import patient
-from stages.settings import Parser
 
 RECORDED = Path(__file__).with_name("faults.json")
 

@@ -65,7 +65,7 @@ async def table() -> Text:
             row = [trouble]
             for stage in STAGES:
                 kind = importlib.import_module(f"stages.{stage}").Server
-                server = kind(**settings.trial_settings(kind, mkdtemp(dir=folder)))
+                server = settings.for_trial(kind, mkdtemp(dir=folder))
                 with launch(server) as lab:
                     await story(lab)
                     row.append("●" if ended_well(lab) else "·")

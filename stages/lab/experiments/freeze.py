@@ -7,8 +7,8 @@ Article: the `while` loop of `handle_client`, from Delivery to Last seen semanti
 
 import asyncio
 
-from stages import serve
-from stages.connection import Connection
+from stages import command_line
+from stages.beyond.server.connection import Connection
 from stages.patience import patient
 
 
@@ -45,4 +45,4 @@ async def leave(port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve.main(Server)
+    command_line.main(Server)

@@ -18,9 +18,9 @@ from stages import wire
 from stages.beyond import replies, slow_consumers
 from stages.beyond.commands import Line
 from stages.beyond.outbox import Outbox
+from stages.beyond.server.connection import Connection
 from stages.beyond.topic import Client as Number
 from stages.client import Client
-from stages.connection import Connection
 from stages.lab.experiments import crash
 from stages.lab.pictures.plot import as_image, figure
 from stages.lab.progress import progress

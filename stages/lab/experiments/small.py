@@ -15,8 +15,9 @@ from stages import disconnects, settings, wire
 from stages.beyond import acks, commands, replies
 from stages.beyond.broker import Batch, Broker, Outgoing
 from stages.beyond.commands import Message
+from stages.beyond.server.connection import Connection
 from stages.beyond.topic import Client, Topic
-from stages.connection import Connection
+from stages.connection import Reader
 
 
 class Answering(disconnects.Server):
@@ -41,7 +42,7 @@ class Answering(disconnects.Server):
 class Waiting(replies.Server):
     """Lesson 7: a sender waits for those that it has reached, each for a second at most."""
 
-    async def converse(self, client: Client, reader: asyncio.StreamReader) -> None:
+    async def converse(self, client: Client, reader: Reader) -> None:
         async for data in self.hear(reader):
             outgoing = await self.carry_out(client, data)
             reached = {each for clients, _ in outgoing for each in clients}

@@ -31,8 +31,8 @@ from stages.beyond import acks, commands, fast
 from stages.beyond.broker import Batch
 from stages.beyond.commands import Answer, Message, Send
 from stages.beyond.sequencer import AtOnce
+from stages.beyond.server.connection import Connection
 from stages.beyond.topic import Client
-from stages.connection import Connection
 from stages.lab.pictures.plot import as_image, figure
 
 FILE = Path(__file__).with_name("steps.json")

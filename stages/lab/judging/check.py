@@ -19,7 +19,7 @@ from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests
 from stages.lab.workbench.background import launch
 from stages.lab.workbench.lab import Lab
 from stages.lab.workbench.reading import Text
-from stages.settings import trial_settings
+from stages.settings import for_trial
 
 
 async def check(
@@ -139,7 +139,7 @@ def with_broker(mine: type[Any], exercise: str | None) -> type[Any]:
 def created(server: type[Any], folder: str) -> Any:
     """A server under the settings of a trial. Raises `CannotJudge` if its class wants more."""
     try:
-        return server(**trial_settings(server, folder))
+        return for_trial(server, folder)
     except Exception as problem:
         own = serve.learners_frames(problem)
         told = serve.described(problem) if own else f"{type(problem).__name__}: {problem}"

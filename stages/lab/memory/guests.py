@@ -16,11 +16,11 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from stages import serve
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
+from stages.command_line import Parser
 from stages.lab import experiments
 from stages.lab.memory import network
 from stages.lab.memory.loop import SLICE, Loop
-from stages.settings import Parser
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class WatchedLoop(Loop):
             self.stop()
             where = f"{frame.f_code.co_qualname.rpartition('<locals>.')[2]}, line {frame.f_lineno}"
             fault = f"Hangs: no end within {self.patience:g} s in {where}"
-            serve.log.error("Failed: %s", fault, extra={"fault": fault})
+            serve.logger.error("Failed: %s", fault, extra={"fault": fault})
             raise Hangs
         return self.line
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from stages import serve
-from stages.connection import Connection
+from stages.beyond.server.connection import Connection
 from stages.lab.workbench.lab import ConnectionFactory, Lab
 
 T = TypeVar("T")

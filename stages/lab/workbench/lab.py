@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
 
 from stages import serve, wire
+from stages.beyond.server.connection import Connection
 from stages.client.conversation import MAX_LINE, Line, Verbs, decode, encode, kind_of
-from stages.connection import Connection
 from stages.lab.pictures.diagram import Diagram
 from stages.lab.pictures.film import Film
 from stages.lab.workbench.reading import stage_name
