@@ -6,7 +6,7 @@ from typing import Any
 
 from stages.beyond import acks
 from stages.beyond.broker import Batch
-from stages.beyond.commands import Message
+from stages.beyond.broker.commands import Message
 
 ALICE, BOB, CAROL, BOSS = 1, 2, 3, 4
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from stages.beyond.log import Log
+from stages.beyond.log.file import Log
 from stages.lab.memory import loop as memory
 from stages.lab.memory import network
 

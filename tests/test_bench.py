@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.beyond import commands
-from stages.beyond.broker import Batch
+from stages.beyond.broker import Batch, commands
 from stages.lab.bench import servers, wires
 from stages.lab.bench.client import acks_of_json, acks_of_redis
 from stages.lab.bench.results import RECORDED, Run, drawn, from_rounds

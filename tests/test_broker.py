@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from rules import ALICE, BOB, BOSS, CAROL, SUCCESS, Bench, answers, jobs
 
-import stages.beyond.topic
-from stages.beyond import acks, broker, log
+import stages.beyond.broker.topic
+from stages.beyond import acks, broker
 from stages.beyond.broker import Batch
-from stages.beyond.commands import Message
+from stages.beyond.broker.commands import Message
+from stages.beyond.log import file as log
 
 
 def test_a_message_that_is_held_too_long_goes_to_another_worker() -> None:
@@ -275,7 +276,7 @@ def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
 
 
 def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
-    plain: broker.Broker[stages.beyond.topic.Topic] = broker.Broker(cache_length=3)
+    plain: broker.Broker[stages.beyond.broker.topic.Topic] = broker.Broker(cache_length=3)
 
     def say(client: int, **command: Any) -> list[Any]:
         line = json.dumps({"topic": "foo", **command}).encode()
@@ -354,7 +355,7 @@ def test_a_broker_restored_from_a_snapshot_is_the_same() -> None:
 
 
 def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages.beyond.topic, "PIECE", 2)
+    monkeypatch.setattr(stages.beyond.broker.topic, "PIECE", 2)
     bench = Bench()
     story(bench)
     expected, snapshot = state_of(bench.broker), bench.broker.snapshot()
@@ -390,16 +391,16 @@ def test_a_piece_of_a_snapshot_is_neither_long_nor_large() -> None:
 def test_messages_are_cut_into_pieces_after_so_many_or_so_much(
     number: int, lengths: list[int], piece: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages.beyond.topic, "PIECE", piece)
-    monkeypatch.setattr(stages.beyond.topic, "PIECE_SIZE", size)
+    monkeypatch.setattr(stages.beyond.broker.topic, "PIECE", piece)
+    monkeypatch.setattr(stages.beyond.broker.topic, "PIECE_SIZE", size)
     messages = [
         Message(topic="foo", msg="x" * 10, delivery="all", index=index) for index in range(number)
     ]
-    assert [len(some) for some in stages.beyond.topic.cut(messages)] == lengths
+    assert [len(some) for some in stages.beyond.broker.topic.cut(messages)] == lengths
 
 
 def test_a_pool_draws_among_its_clients_only() -> None:
-    pool = stages.beyond.topic.Pool([1, 2, 3])
+    pool = stages.beyond.broker.topic.Pool([1, 2, 3])
     for client in (4, 4, 1):
         pool.add(client)
     for client in (2, 2, 5):
@@ -418,7 +419,7 @@ def test_replays_share_one_copy_of_what_is_cached_wherever_they_begin() -> None:
     ((_, first), (_, second)) = [
         (clients, what)
         for clients, what in bench.broker.carry_out(Batch(0, [(ALICE, data)]))[1]
-        if isinstance(what, stages.beyond.topic.Tail)
+        if isinstance(what, stages.beyond.broker.topic.Tail)
     ]
     assert [message.index for message in first] == [1, 2, 3, 4]
     assert ([message.index for message in second], len(second), second[0].index) == ([4], 1, 4)

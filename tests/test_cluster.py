@@ -21,9 +21,10 @@ from test_model import Work
 from test_simulation import state_of
 
 from stages import serve
-from stages.beyond import cluster, fast, order
-from stages.beyond.replica import CLIENTS, Proposal, Replica
-from stages.beyond.shared_log import MemoryLog, Record, SharedLog, memory_log
+from stages.beyond import cluster, fast
+from stages.beyond.log import order
+from stages.beyond.log.replica import CLIENTS, Proposal, Replica
+from stages.beyond.log.shared import MemoryLog, Record, SharedLog, memory_log
 from stages.lab.experiments.by_hand import LogByHand
 from stages.patience import patient
 
@@ -328,7 +329,7 @@ async def test_a_client_waits_until_its_server_has_joined_again(servers: Cluster
 
 def test_an_engine_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nats")
-    from stages.beyond.jetstream import JetStream
+    from stages.beyond.log.jetstream import JetStream
 
     assert isinstance(cluster.Server(engine="localhost:4222").order.shared, JetStream)
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)

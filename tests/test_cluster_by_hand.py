@@ -10,11 +10,11 @@ import pytest
 from stages import serve
 from stages.beyond import cluster
 from stages.beyond.broker import Outgoing
-from stages.beyond.inbox import Input
-from stages.beyond.order import Order
-from stages.beyond.replica import Proposal
-from stages.beyond.sequencer import Duties
-from stages.beyond.shared_log import MemoryLog, Record
+from stages.beyond.log.order import Order
+from stages.beyond.log.replica import Proposal
+from stages.beyond.log.shared import MemoryLog, Record
+from stages.beyond.server.inbox import Input
+from stages.beyond.server.sequencer import Duties
 
 
 class Outlet:

@@ -20,9 +20,9 @@ from test_command_line import BUFFERED, python
 from test_secure import ALICE, CA, HOST, OVER_TLS, USERS, auth, line, served, talk
 
 from stages.beyond import secure
-from stages.beyond.commands import NOT_ALLOWED, Send
+from stages.beyond.broker.commands import NOT_ALLOWED, Send
 from stages.beyond.door import tls
-from stages.beyond.guard import Allowed
+from stages.beyond.door.guard import Allowed
 from stages.beyond.server.connection import Connection
 from stages.patience import patient
 

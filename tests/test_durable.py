@@ -24,12 +24,13 @@ from test_command_line import ROOT, started, talk
 from test_last_seen import indexes
 
 from stages import serve
-from stages.beyond import acks, durable, fast, journal
+from stages.beyond import acks, durable, fast
 from stages.beyond.broker import Batch
-from stages.beyond.commands import Message
-from stages.beyond.in_flight import Topic
-from stages.beyond.inbox import Inbox, Input
-from stages.beyond.log import Log
+from stages.beyond.broker.commands import Message
+from stages.beyond.broker.in_flight import Topic
+from stages.beyond.log import journal
+from stages.beyond.log.file import Log
+from stages.beyond.server.inbox import Inbox, Input
 from stages.lab import launch
 from stages.lab.experiments import crash
 from stages.patience import patient

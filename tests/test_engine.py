@@ -17,9 +17,10 @@ from test_cluster import in_turn, numbers, shared_claims
 from test_command_line import started
 
 from stages import serve
-from stages.beyond import cluster, jetstream
-from stages.beyond.jetstream import JetStream
-from stages.beyond.shared_log import Record
+from stages.beyond import cluster
+from stages.beyond.log import jetstream
+from stages.beyond.log.jetstream import JetStream
+from stages.beyond.log.shared import Record
 from stages.lab.experiments import faults
 from stages.lab.workbench import engine
 from stages.lab.workbench.engine import Node, addresses, launch_cluster

@@ -22,8 +22,9 @@ from test_command_line import ROOT, started
 from test_simulation import state_of
 from test_target import judged
 
-from stages.beyond import acks, commands, durable, fast, whole_lines
-from stages.beyond.broker import Batch, Outgoing
+from stages.beyond import acks, durable, fast
+from stages.beyond.broker import Batch, Outgoing, commands
+from stages.beyond.server import whole_lines
 from stages.beyond.server.connection import Connection
 from stages.lab.experiments.steps import Deaf
 from stages.patience import patient

@@ -9,8 +9,8 @@ import pytest
 
 from stages import basic, caching, delivery, disconnects, last_seen, wire
 from stages.beyond import acks
-from stages.beyond.commands import Unsubscribe
-from stages.beyond.topic import Client
+from stages.beyond.broker.commands import Unsubscribe
+from stages.beyond.broker.topic import Client
 from stages.lab import changes, launch, overview, show
 from stages.lab.workbench import lab
 from stages.lab.workbench.lab import Lab

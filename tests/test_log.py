@@ -11,8 +11,8 @@ import pytest
 
 from stages.beyond import acks
 from stages.beyond.broker import Batch
-from stages.beyond.in_flight import Worker, WorkPiece
-from stages.beyond.log import Log, decode, encode
+from stages.beyond.broker.in_flight import Worker, WorkPiece
+from stages.beyond.log.file import Log, decode, encode
 
 BATCH = Batch(1.0, [(1, b'{"command": "subscribe", "topic": "foo"}')])
 
@@ -168,8 +168,8 @@ def test_after_a_snapshot_the_log_begins_anew(path: str, log: Log) -> None:
 def test_what_a_snapshot_has_replaced_is_deleted_also_after_a_restart(
     path: str, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.beyond.log.SWEEP_BATCHES", 1)
-    monkeypatch.setattr("stages.beyond.log.SWEEP_PIECES", 1)
+    monkeypatch.setattr("stages.beyond.log.file.SWEEP_BATCHES", 1)
+    monkeypatch.setattr("stages.beyond.log.file.SWEEP_PIECES", 1)
     for _ in range(2):
         for _ in range(3):
             log.append(BATCH)

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from stages.beyond import commands
-from stages.beyond.commands import Message
-from stages.beyond.outbox import Outbox
+from stages.beyond.broker import commands
+from stages.beyond.broker.commands import Message
+from stages.beyond.server.outbox import Outbox
 
 
 class Sink:

@@ -23,8 +23,9 @@ from test_cluster import PAGES
 from test_command_line import ROOT, started
 
 from stages import serve, wire
-from stages.beyond import cluster, durable, fast, guard, secure, users
-from stages.beyond.commands import LIMIT
+from stages.beyond import cluster, durable, fast, secure
+from stages.beyond.broker.commands import LIMIT
+from stages.beyond.door import guard, users
 from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
@@ -452,7 +453,7 @@ def test_all_hashes_are_compared_wherever_a_token_differs(monkeypatch: pytest.Mo
         compared.append(one)
         return one == other
 
-    monkeypatch.setattr("stages.beyond.users.hmac.compare_digest", compare)
+    monkeypatch.setattr("stages.beyond.door.users.hmac.compare_digest", compare)
     known = {name: users.User(users.hash_of(name)) for name in ("a", "b", "c")}
     for token, found in {"a": "a", "c": "c", "x": None, "": None}.items():
         compared.clear()

@@ -19,9 +19,9 @@ from test_simulation import HIGH_WATER, Client, Session, World, check_rules, sma
 from stages import serve
 from stages.beyond import cluster, fast
 from stages.beyond.broker import Outgoing
-from stages.beyond.replica import Replica
+from stages.beyond.log.replica import Replica
+from stages.beyond.log.shared import MemoryLog, Record
 from stages.beyond.server.connection import Connection
-from stages.beyond.shared_log import MemoryLog, Record
 
 pytestmark = pytest.mark.slow
 

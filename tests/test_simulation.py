@@ -22,13 +22,15 @@ import msgspec
 import pytest
 from simulated import Disk, Link, Loop
 
-import stages.beyond.topic
+import stages.beyond.broker.topic
 from stages import serve
-from stages.beyond import acks, broker, commands, durable, fast, journal, log
-from stages.beyond.broker import Batch, Outgoing
-from stages.beyond.journal import Journal
-from stages.beyond.sequencer import Outlet
+from stages.beyond import acks, broker, durable, fast
+from stages.beyond.broker import Batch, Outgoing, commands
+from stages.beyond.log import file as log
+from stages.beyond.log import journal
+from stages.beyond.log.journal import Journal
 from stages.beyond.server.connection import Connection
+from stages.beyond.server.sequencer import Outlet
 
 pytestmark = pytest.mark.slow
 
@@ -577,7 +579,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def take_small_steps(set: Callable[[object, str, int], None]) -> None:
-    set(stages.beyond.topic, "PIECE", 2)
+    set(stages.beyond.broker.topic, "PIECE", 2)
     set(journal, "SNAPSHOT_STEP", 200)
     set(acks, "SLICE", 3)
 

@@ -25,11 +25,25 @@ from msgspec import UNSET, Meta, UnsetType
 from stages import command_line, settings
 from stages.beyond import broker, slow_consumers
 from stages.beyond.broker import Outgoing, Settings
-from stages.beyond.commands import FULL, NOTHING_TO_ACKNOWLEDGE, Command, Message, Send, Unsubscribe
-from stages.beyond.commands import Subscribe as PlainSubscribe
-from stages.beyond.in_flight import PREFETCH, InFlight, InFlightPiece, Topic, Worker, WorkPiece
-from stages.beyond.sequencer import AtOnce, Sequencer
-from stages.beyond.topic import Client, Pool
+from stages.beyond.broker.commands import (
+    FULL,
+    NOTHING_TO_ACKNOWLEDGE,
+    Command,
+    Message,
+    Send,
+    Unsubscribe,
+)
+from stages.beyond.broker.commands import Subscribe as PlainSubscribe
+from stages.beyond.broker.in_flight import (
+    PREFETCH,
+    InFlight,
+    InFlightPiece,
+    Topic,
+    Worker,
+    WorkPiece,
+)
+from stages.beyond.broker.topic import Client, Pool
+from stages.beyond.server.sequencer import AtOnce, Sequencer
 
 SLICE = 1000
 """How many waiting messages are looked at in a batch, and how many expire: the rest waits for the

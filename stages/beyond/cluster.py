@@ -24,10 +24,10 @@ from typing import Any, ClassVar
 from stages import command_line, settings
 from stages.beyond import fast
 from stages.beyond.broker import Outgoing
-from stages.beyond.order import Order
-from stages.beyond.replica import Replica
+from stages.beyond.log.order import Order
+from stages.beyond.log.replica import Replica
+from stages.beyond.log.shared import SharedLog, memory_log
 from stages.beyond.server.connection import Connection
-from stages.beyond.shared_log import SharedLog, memory_log
 from stages.connection import Reader
 
 BEHIND = 100
@@ -75,7 +75,7 @@ class Server(fast.Server):
             return memory_log(self.log)
         if not find_spec("nats"):
             raise ValueError("an engine needs nats-py: install it with pip install -e '.[cluster]'")
-        from stages.beyond.jetstream import JetStream
+        from stages.beyond.log.jetstream import JetStream
 
         return JetStream(self.engine, self.log)
 

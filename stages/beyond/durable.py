@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from stages import command_line, settings
 from stages.beyond import acks
-from stages.beyond.journal import Journal
-from stages.beyond.log import Log
-from stages.beyond.sequencer import Outlet
+from stages.beyond.log.file import Log
+from stages.beyond.log.journal import Journal
+from stages.beyond.server.sequencer import Outlet
 
 
 @dataclass(eq=False)

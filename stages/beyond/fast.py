@@ -26,9 +26,9 @@ from typing import Any, ClassVar
 from msgspec import UNSET
 
 from stages import command_line, settings
-from stages.beyond import acks, commands, replies
-from stages.beyond.broker import Outgoing
-from stages.beyond.commands import (
+from stages.beyond import acks, replies
+from stages.beyond.broker import Outgoing, commands
+from stages.beyond.broker.commands import (
     LIMIT,
     UNDECODABLE,
     Answer,
@@ -38,10 +38,10 @@ from stages.beyond.commands import (
     Rejected,
     Send,
 )
+from stages.beyond.broker.topic import Client
 from stages.beyond.durable import journal_of
-from stages.beyond.sequencer import AtOnce
-from stages.beyond.topic import Client
-from stages.beyond.whole_lines import WholeLines, before_quit, cut
+from stages.beyond.server.sequencer import AtOnce
+from stages.beyond.server.whole_lines import WholeLines, before_quit, cut
 from stages.connection import Reader
 
 new_event_loop: command_line.LoopFactory = asyncio.new_event_loop

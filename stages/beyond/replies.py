@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stages import command_line, settings
-from stages.beyond import broker, commands
-from stages.beyond.broker import Batch, Outgoing
+from stages.beyond import broker
+from stages.beyond.broker import Batch, Outgoing, commands
+from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
-from stages.beyond.topic import Client
 from stages.connection import Reader, read_in_turn
 
 logger = logging.getLogger("stages")

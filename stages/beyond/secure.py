@@ -30,13 +30,21 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from stages import command_line, settings
-from stages.beyond import acks, cluster, fast, users
-from stages.beyond.commands import NOT_ALLOWED, UNDECODABLE, Answer, Command, Id, Rejected, encode
-from stages.beyond.door import tls
+from stages.beyond import acks, cluster, fast
+from stages.beyond.broker.commands import (
+    NOT_ALLOWED,
+    UNDECODABLE,
+    Answer,
+    Command,
+    Id,
+    Rejected,
+    encode,
+)
+from stages.beyond.door import tls, users
+from stages.beyond.door.guard import Allowed, Guard, Judge, Verdict
 from stages.beyond.door.new_user import new_user
-from stages.beyond.guard import Allowed, Guard, Judge, Verdict
+from stages.beyond.door.users import User, Users
 from stages.beyond.server.connection import NOT_KNOWN, Connection
-from stages.beyond.users import User, Users
 
 logger = logging.getLogger("stages")
 

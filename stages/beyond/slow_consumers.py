@@ -20,11 +20,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from stages import command_line, settings
-from stages.beyond import commands, replies
-from stages.beyond.broker import Outgoing
-from stages.beyond.outbox import Outbox
+from stages.beyond import replies
+from stages.beyond.broker import Outgoing, commands
+from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import TOO_SLOW, Connection
-from stages.beyond.topic import Client
+from stages.beyond.server.outbox import Outbox
 from stages.connection import Reader
 
 logger = logging.getLogger("stages")

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from stages import basic, caching, delivery, disconnects, last_seen, settings
 from stages.beyond import acks, cluster, durable, fast, replies, secure, slow_consumers
+from stages.beyond.door.users import User, hash_of
 from stages.beyond.secure import Door
-from stages.beyond.users import User, hash_of
 from stages.lab.experiments import crash
 from stages.lab.pictures.compare import Story, compare
 from stages.lab.workbench.lab import Lab

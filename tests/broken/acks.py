@@ -4,7 +4,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from broken import caught_by
-from stages.beyond import acks, commands
+from stages.beyond import acks
+from stages.beyond.broker import commands
 
 
 @caught_by("test_work_of_a_worker_that_is_gone_goes_to_another")

@@ -4,8 +4,8 @@ from typing import Any
 
 from stages.beyond import cluster
 from stages.beyond.broker import Batch
-from stages.beyond.replica import Proposal, Replica
-from stages.beyond.shared_log import Record
+from stages.beyond.log.replica import Proposal, Replica
+from stages.beyond.log.shared import Record
 
 
 class OwnLots(Replica):

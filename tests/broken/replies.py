@@ -4,7 +4,8 @@ import msgspec
 from msgspec import UNSET
 
 from broken import caught_by
-from stages.beyond import broker, commands, replies
+from stages.beyond import broker, replies
+from stages.beyond.broker import commands
 
 
 @caught_by("test_every_command_is_answered")

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stages.beyond import guard, secure, users
-from stages.beyond.commands import Answer
+from stages.beyond import secure
+from stages.beyond.broker.commands import Answer
+from stages.beyond.door import guard, users
 from stages.beyond.server.connection import NOT_KNOWN
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from stages.beyond import acks
-from stages.beyond.commands import Command
+from stages.beyond.broker.commands import Command
 from wrong_answers import wrong_answer_to
 
 

@@ -4,7 +4,7 @@ import random
 import zlib
 
 from stages.beyond import cluster
-from stages.beyond.replica import Member, Replica
+from stages.beyond.log.replica import Member, Replica
 from wrong_answers import wrong_answer_to
 
 

@@ -1,7 +1,7 @@
 """Wrong answers to the exercises of lesson 9."""
 
 from stages.beyond import acks
-from stages.beyond.commands import Command, Message, Send
+from stages.beyond.broker.commands import Command, Message, Send
 from wrong_answers import wrong_answer_to
 
 

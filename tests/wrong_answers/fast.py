@@ -1,6 +1,7 @@
 """Wrong answers to the exercises of lesson 10."""
 
-from stages.beyond import acks, commands, fast
+from stages.beyond import acks, fast
+from stages.beyond.broker import commands
 from wrong_answers import wrong_answer_to
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 
-from stages.beyond import commands
-from stages.beyond.broker import Broker
+from stages.beyond.broker import Broker, commands
 from wrong_answers import wrong_answer_to
 
 

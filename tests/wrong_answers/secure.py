@@ -4,8 +4,8 @@ import re
 from fnmatch import fnmatchcase
 
 from stages.beyond.acks import Ack, Subscribe
-from stages.beyond.commands import Send, Unsubscribe
-from stages.beyond.users import User, allows
+from stages.beyond.broker.commands import Send, Unsubscribe
+from stages.beyond.door.users import User, allows
 from wrong_answers import wrong_answer_to
 
 

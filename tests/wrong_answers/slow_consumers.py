@@ -2,7 +2,7 @@
 
 from stages.beyond import slow_consumers
 from stages.beyond.broker import Broker
-from stages.beyond.outbox import Outbox
+from stages.beyond.server.outbox import Outbox
 from wrong_answers import wrong_answer_to
 
 

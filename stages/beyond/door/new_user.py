@@ -10,7 +10,7 @@ import os
 import sys
 
 from stages import command_line
-from stages.beyond import users
+from stages.beyond.door import users
 
 
 def new_user(arguments: list[str]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from stages.beyond.replica import CLIENTS, Proposal, Replica
-from stages.beyond.shared_log import Record
+from stages.beyond.log.replica import CLIENTS, Proposal, Replica
+from stages.beyond.log.shared import Record
 
 
 class LogByHand:

@@ -9,7 +9,7 @@ from ssl import SSLContext, create_default_context
 from typing import Any
 
 from stages import serve
-from stages.beyond import users
+from stages.beyond.door import users
 from stages.lab.experiments import crash
 from stages.lab.experiments.relay import Relay
 from stages.lab.memory import NotInABrowser

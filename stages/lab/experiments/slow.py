@@ -16,10 +16,10 @@ from IPython.display import Image
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
-from stages.beyond.commands import Line
-from stages.beyond.outbox import Outbox
+from stages.beyond.broker.commands import Line
+from stages.beyond.broker.topic import Client as Number
 from stages.beyond.server.connection import Connection
-from stages.beyond.topic import Client as Number
+from stages.beyond.server.outbox import Outbox
 from stages.client import Client
 from stages.lab.experiments import crash
 from stages.lab.pictures.plot import as_image, figure

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages import disconnects, settings, wire
-from stages.beyond import acks, commands, replies
-from stages.beyond.broker import Batch, Broker, Outgoing
-from stages.beyond.commands import Message
+from stages.beyond import acks, replies
+from stages.beyond.broker import Batch, Broker, Outgoing, commands
+from stages.beyond.broker.commands import Message
+from stages.beyond.broker.topic import Client, Topic
 from stages.beyond.server.connection import Connection
-from stages.beyond.topic import Client, Topic
 from stages.connection import Reader
 
 

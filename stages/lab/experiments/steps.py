@@ -27,12 +27,12 @@ from IPython.display import Image
 from tqdm import trange
 
 from stages import wire
-from stages.beyond import acks, commands, fast
-from stages.beyond.broker import Batch
-from stages.beyond.commands import Answer, Message, Send
-from stages.beyond.sequencer import AtOnce
+from stages.beyond import acks, fast
+from stages.beyond.broker import Batch, commands
+from stages.beyond.broker.commands import Answer, Message, Send
+from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
-from stages.beyond.topic import Client
+from stages.beyond.server.sequencer import AtOnce
 from stages.lab.pictures.plot import as_image, figure
 
 FILE = Path(__file__).with_name("steps.json")

@@ -5,8 +5,8 @@ import itertools
 from typing import Any
 
 from stages.beyond import cluster
+from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
-from stages.beyond.topic import Client
 from stages.lab.workbench.lab import Lab
 
 logs = itertools.count()

@@ -11,8 +11,8 @@ from typing import Any
 
 from stages import serve
 from stages.beyond import acks, broker, cluster, fast, replies, slow_consumers
-from stages.beyond.replica import Replica
-from stages.beyond.users import User
+from stages.beyond.door.users import User
+from stages.beyond.log.replica import Replica
 from stages.lab.judging.claims import Claim, verdict
 from stages.lab.judging.exercises import EXERCISES
 from stages.lab.judging.shared_tests import NAMES, CannotJudge, run_tests

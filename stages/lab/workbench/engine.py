@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import HTTPError
 
-from stages.beyond.jetstream import OLDEST
+from stages.beyond.log.jetstream import OLDEST
 from stages.lab.workbench.processes import Program
 from stages.patience import patient
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stages.beyond import fast
-from stages.beyond.replica import Replica
+from stages.beyond.log.replica import Replica
 from stages.lab.experiments.by_hand import LogByHand
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims

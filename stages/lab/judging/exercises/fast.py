@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stages.beyond import commands
+from stages.beyond.broker import commands
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims, heard
 from stages.lab.workbench.lab import Lab, NamedClient

@@ -5,8 +5,8 @@ from typing import Any
 from msgspec import UNSET
 
 from stages.beyond.acks import Ack, Subscribe
-from stages.beyond.commands import Command, Send, Unsubscribe
-from stages.beyond.users import User
+from stages.beyond.broker.commands import Command, Send, Unsubscribe
+from stages.beyond.door.users import User
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims
 from stages.lab.workbench.lab import Lab

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from sortedcontainers import SortedDict
 
-from stages.beyond.commands import Message
+from stages.beyond.broker.commands import Message
 
 Client = int
 """The number of a connection: never used again while the server runs, but from 1 on by the next."""

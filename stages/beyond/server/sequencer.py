@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from stages import serve
 from stages.beyond.broker import Batch, Outgoing
-from stages.beyond.topic import Client
+from stages.beyond.broker.topic import Client
 
 
 class Outlet(Protocol):

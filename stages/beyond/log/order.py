@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from stages.beyond.broker import Outgoing, Settings
-from stages.beyond.inbox import Inbox, Input
-from stages.beyond.log import FORMAT
-from stages.beyond.replica import CLIENTS, Member, Proposal, Replica
-from stages.beyond.sequencer import Duties, Outlet
+from stages.beyond.broker.topic import Client
+from stages.beyond.log.file import FORMAT
+from stages.beyond.log.replica import CLIENTS, Member, Proposal, Replica
+from stages.beyond.log.shared import Record, SharedLog
 from stages.beyond.server.connection import NOT_STORED
-from stages.beyond.shared_log import Record, SharedLog
-from stages.beyond.topic import Client
+from stages.beyond.server.inbox import Inbox, Input
+from stages.beyond.server.sequencer import Duties, Outlet
 
 logger = logging.getLogger("stages")
 

@@ -19,9 +19,18 @@ from typing import Any, ClassVar, Generic, TypeVar, Union
 import msgspec
 from msgspec import UNSET, Struct
 
-from stages.beyond import commands
-from stages.beyond.commands import Answer, Command, Id, Line, Message, Send, Subscribe, Unsubscribe
-from stages.beyond.topic import Client, MessagesPiece, Pool, Topic, TopicPiece, by_index
+from stages.beyond.broker import commands
+from stages.beyond.broker.commands import (
+    Answer,
+    Command,
+    Id,
+    Line,
+    Message,
+    Send,
+    Subscribe,
+    Unsubscribe,
+)
+from stages.beyond.broker.topic import Client, MessagesPiece, Pool, Topic, TopicPiece, by_index
 
 Settings = dict[str, int | float]
 """The settings that the rules depend on, and a seed. They arrive in a batch, like everything else,

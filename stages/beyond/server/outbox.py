@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from stages.beyond import commands
-from stages.beyond.commands import Answer, Line
+from stages.beyond.broker import commands
+from stages.beyond.broker.commands import Answer, Line
 
 
 class Sink(Protocol):

@@ -8,7 +8,7 @@ No I/O. It costs less to look for the last line break than for all of them.
 import logging
 from collections.abc import Iterator
 
-from stages.beyond.commands import LIMIT
+from stages.beyond.broker.commands import LIMIT
 from stages.connection import log_received, until_quit
 
 logger = logging.getLogger("stages")

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from stages.beyond import topic
-from stages.beyond.commands import Message
-from stages.beyond.topic import Client, MessagesPiece, Pool
+from stages.beyond.broker import topic
+from stages.beyond.broker.commands import Message
+from stages.beyond.broker.topic import Client, MessagesPiece, Pool
 
 PREFETCH = 1000
 """How many messages a worker has in flight at most, unless it says so."""

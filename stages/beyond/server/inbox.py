@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from stages.beyond.broker import Outgoing
-from stages.beyond.topic import Client
+from stages.beyond.broker.topic import Client
 
 BATCH, BATCH_LINES = 2**20, 2000
 """How many bytes and lines of clients go into a batch, and those of one client more."""

@@ -30,7 +30,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from stages.beyond.broker import Settings
-from stages.beyond.shared_log import Record, check_agreed
+from stages.beyond.log.shared import Record, check_agreed
 
 logger = logging.getLogger("stages")
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from stages.beyond.acks import Broker
 from stages.beyond.broker import Batch, Outgoing, Settings
-from stages.beyond.inbox import Inbox, Input
-from stages.beyond.log import Log, encode
-from stages.beyond.sequencer import Duties, Outlet
+from stages.beyond.broker.topic import Client
+from stages.beyond.log.file import Log, encode
 from stages.beyond.server.connection import NOT_STORED
-from stages.beyond.topic import Client
+from stages.beyond.server.inbox import Inbox, Input
+from stages.beyond.server.sequencer import Duties, Outlet
 
 logger = logging.getLogger("stages")
 

@@ -21,9 +21,9 @@ from msgspec import Struct
 
 from stages.beyond import acks
 from stages.beyond.broker import Batch, Outgoing
-from stages.beyond.log import decode, encode
-from stages.beyond.shared_log import Record
-from stages.beyond.topic import Client
+from stages.beyond.broker.topic import Client
+from stages.beyond.log.file import decode, encode
+from stages.beyond.log.shared import Record
 
 CLIENTS = 2**32
 """How many clients a server can number: its own number, times this, is that of its first."""

@@ -16,8 +16,8 @@ from typing import TypeVar, Union
 import msgspec
 
 from stages import wire
-from stages.beyond import commands
-from stages.beyond.commands import LIMIT, Answer, Command, Rejected
+from stages.beyond.broker import commands
+from stages.beyond.broker.commands import LIMIT, Answer, Command, Rejected
 from stages.beyond.server.connection import Connection
 
 logger = logging.getLogger("stages")
