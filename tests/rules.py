@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from stages.beyond import acks
-from stages.beyond.broker import Batch
+from stages.beyond.broker import Batch, Rules
 from stages.beyond.broker.commands import Message
 
 ALICE, BOB, CAROL, BOSS = 1, 2, 3, 4
@@ -15,7 +15,7 @@ class Bench:
     """A broker, and clients that are numbers."""
 
     def __init__(self, **settings: Any) -> None:
-        self.broker = acks.Broker(**{"seed": 42, "ack_timeout": 10.0} | settings)
+        self.broker = acks.Broker(Rules(**{"seed": 42, "ack_timeout": 10.0} | settings))
         self.time = 0.0
 
     def batch(

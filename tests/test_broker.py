@@ -11,8 +11,9 @@ from rules import ALICE, BOB, BOSS, CAROL, SUCCESS, Bench, answers, jobs
 
 import stages.beyond.broker.topic
 from stages.beyond import acks, broker
-from stages.beyond.broker import Batch
+from stages.beyond.broker import Batch, Rules
 from stages.beyond.broker.commands import Message
+from stages.beyond.broker.topic import MessagesPiece
 from stages.beyond.log import file as log
 
 
@@ -124,8 +125,7 @@ def test_the_time_never_goes_back() -> None:
 def test_with_a_restart_a_new_time_begins() -> None:
     bench = Bench()
     bench.batch(time=100.0)
-    settings = bench.broker.settings() | {"seed": 42}
-    bench.broker.carry_out(Batch(1.0, [], restart=settings))  # as after a reboot
+    bench.broker.carry_out(Batch(1.0, [], bench.broker.rules))  # as after a reboot
     bench.time = 1.0
     bench.work(ALICE)
     bench.job("wash")
@@ -276,7 +276,7 @@ def test_acknowledging_in_a_topic_that_nobody_knows_makes_none() -> None:
 
 
 def test_the_oldest_messages_of_both_kinds_are_evicted_while_work_has_no_limit_of_its_own() -> None:
-    plain: broker.Broker[stages.beyond.broker.topic.Topic] = broker.Broker(cache_length=3)
+    plain: broker.Broker[stages.beyond.broker.topic.Topic] = broker.Broker(Rules(cache_length=3))
 
     def say(client: int, **command: Any) -> list[Any]:
         line = json.dumps({"topic": "foo", **command}).encode()
@@ -329,7 +329,7 @@ def test_two_brokers_that_are_given_the_same_say_the_same() -> None:
 def restored(pieces: Iterable[Any]) -> Bench:
     copy = Bench(seed=0, ack_timeout=1.0, cache_length=0)
     for piece in pieces:
-        copy.broker.restore(log.decode(log.encode(piece), copy.broker.pieces))
+        copy.broker.restore(*log.decode(b"[%s]" % log.encode(piece), copy.broker.pieces))
     return copy
 
 
@@ -381,7 +381,7 @@ def test_a_piece_of_a_snapshot_is_neither_long_nor_large() -> None:
         bench.say(BOSS, "send", topic="small", msg=str(n), delivery="all")
     for _ in range(5):
         bench.say(BOSS, "send", topic="large", msg="x" * 700_000, delivery="all")
-    pieces = [each for each in bench.broker.snapshot() if hasattr(each, "messages")]
+    pieces = [each for each in bench.broker.snapshot() if isinstance(each, MessagesPiece)]
     assert [len(each.messages) for each in pieces if each.topic == "small"] == [1000, 1000, 500]
     assert [len(each.messages) for each in pieces if each.topic == "large"] == [2, 2, 1]
 

@@ -3,17 +3,18 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from rules import ALICE, BOB, BOSS, CAROL, SUCCESS, Bench, answers, jobs
 
 from stages.beyond import acks
-from stages.beyond.broker import Batch
+from stages.beyond.broker import Batch, Rules
 
 
 def restart(bench: Bench, **settings: Any) -> None:
     """As when the server is started again. Its clients get the same numbers as those before."""
-    settings = bench.broker.settings() | {"seed": 42} | settings
-    bench.broker.carry_out(Batch(bench.time, [], restart=settings))
+    rules = msgspec.structs.replace(bench.broker.rules, **settings)
+    bench.broker.carry_out(Batch(bench.time, [], rules))
 
 
 def refusals(sent: list[tuple[int, Any]]) -> list[str]:
@@ -134,14 +135,14 @@ def test_a_topic_has_one_alarm_however_much_is_in_flight() -> None:
     bench = Bench()
     bench.work(ALICE)
     bench.job(*"abc")
-    assert bench.broker.alarms == [(10.0, "jobs")]
+    assert bench.broker.alarms.heap == [(10.0, "jobs")]
 
 
 def test_a_restart_may_bring_other_limits() -> None:
     bench = Bench()
-    limits = {"ack_timeout": 1.0, "waiting_length": 2, "waiting_size": 3, "cache_length": 4}
+    limits: Any = {"ack_timeout": 1.0, "waiting_length": 2, "waiting_size": 3, "cache_length": 4}
     restart(bench, **limits)
-    assert bench.broker.settings() == limits
+    assert bench.broker.rules == Rules(seed=42, **limits)
 
 
 def test_what_is_in_flight_is_told_by_worker() -> None:

@@ -441,8 +441,8 @@ async def test_follow_leaves_a_server_that_is_silent(monkeypatch: pytest.MonkeyP
     class Deaf(replies.Server):
         """Stops hearing once it has said what it kept."""
 
-        async def carry_out(self, client: int, data: bytes | None) -> Any:
-            outgoing = await super().carry_out(client, data)
+        async def submit(self, client: int, data: bytes | None) -> Any:
+            outgoing = await super().submit(client, data)
             if data and b"end-of-replay" in data:
                 await asyncio.Event().wait()
             return outgoing

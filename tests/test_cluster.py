@@ -22,6 +22,7 @@ from test_simulation import state_of
 
 from stages import serve
 from stages.beyond import cluster, fast
+from stages.beyond.broker import Rules
 from stages.beyond.log import order
 from stages.beyond.log.replica import CLIENTS, Proposal, Replica
 from stages.beyond.log.shared import MemoryLog, Record, SharedLog, memory_log
@@ -57,7 +58,7 @@ def join(log: LogByHand, *servers: str) -> None:
 
 
 def replica(kind: type[Replica] = Replica) -> Replica:
-    return kind(fast.Broker(ack_timeout=60.0), lease=5.0)
+    return kind(fast.Broker(Rules(ack_timeout=60.0)), lease=5.0)
 
 
 def whole_state(of: Replica) -> list[Any]:
@@ -114,7 +115,7 @@ def draws_the_same_lots(kind: type[Replica]) -> None:
     log.write("x", [(client, lines(subscribe(**WORKS))) for client in range(9)])
     log.say("x", 0, send("a"), send("b"), send("c"))
     assert state_of(alike[0].broker) == state_of(alike[1].broker)
-    late = kind(fast.Broker(ack_timeout=60.0), lease=5.0)
+    late = kind(fast.Broker(Rules(ack_timeout=60.0)), lease=5.0)
     for record in log.records:
         late.apply(record)
     assert state_of(late.broker) == state_of(alike[0].broker)
@@ -284,16 +285,16 @@ async def test_a_server_writes_nothing_while_nothing_happens(servers: Cluster) -
 
 
 def test_a_server_writes_well_within_its_lease_and_who_wrote_last_when_the_broker_is_due() -> None:
-    server = cluster.Server(engine="memory", log="nobody writes", lease=10.0)
+    server: Any = cluster.Server(engine="memory", log="nobody writes", lease=10.0)
     own = server.order
     own.last_written = 100.0
     assert own.due == 102.0
-    server.broker.alarms.append((50.5, "jobs"))
+    server.broker.alarms.heap.append((50.5, "jobs"))
     own.replica.clock, own.read_at = 50.0, 101.0
     assert own.due == 102.0
     own.wrote_last = True
     assert own.due == 101.5
-    server.broker.alarms[0] = (90.0, "jobs")
+    server.broker.alarms.heap[0] = (90.0, "jobs")
     assert own.due == 102.0
 
 
@@ -466,7 +467,7 @@ async def expires_work_at_the_same_record(kind: type[cluster.Server], servers: C
     await alice.send("jobs", "a", delivery="one")
     await alice.heard()
     for server in (first, second):
-        goes_off = getattr(server, "tick", server.order.inbox.wake.set)
+        goes_off = getattr(server, "goes_off", server.order.inbox.wake.set)
         goes_off()  # its timer, whatever that does
     await alice.settle()
     await same_state(first, second)

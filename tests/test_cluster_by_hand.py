@@ -49,7 +49,7 @@ numbers_of_records = count(1)
 def record(order: Order, name: str, number: int, *inputs: tuple[int, bytes | None]) -> None:
     """Have an order read a record that it, or another server, has written."""
     data = Proposal(name, number, list(inputs)).encoded()
-    order.read(Record(next(numbers_of_records), 0.0, data))
+    order.apply(Record(next(numbers_of_records), 0.0, data))
 
 
 def new_order() -> Any:
@@ -67,13 +67,13 @@ def said() -> Input:
 async def test_what_a_client_says_is_done_when_its_own_record_is_read() -> None:
     own, first, second = new_order(), said(), said()
     own.under_way, own.written = [first, second], 2
-    first.outgoing.cancel()  # it is gone
+    first.done.cancel()  # it is gone
     for name, number in (("other", 1), ("other", 2), (own.name, 1)):
         record(own, name, number)
-        assert not second.outgoing.done()
+        assert not second.done.done()
     own.inbox.wake.clear()
     record(own, own.name, 2, (1, b"{}"), (1, b'{"id": 7}'))
-    outgoing: Any = second.outgoing.result()
+    outgoing: Any = second.done.result()
     assert [what["id"] for _, (what,) in outgoing] == [7]
     assert own.under_way == []
     assert own.inbox.wake.is_set()
@@ -85,7 +85,7 @@ async def test_a_life_that_ends_takes_all_with_it_that_was_asked() -> None:
     own.under_way, own.written, own.last_written, own.wrote_last = [under_way], 7, 9.0, True
     own.inbox.inputs.append(waiting)
     own.end_life()
-    assert under_way.outgoing.result() == waiting.outgoing.result() == []
+    assert under_way.done.result() == waiting.done.result() == []
     assert (list(own.inbox.inputs), own.under_way, own.outlet.dismissed) == (
         [],
         [],

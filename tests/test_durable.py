@@ -393,9 +393,9 @@ def said(data: bytes | None) -> Input:
 async def test_a_failing_disk_is_nothing_to_one_who_waits_no_longer(tmp_path: Path) -> None:
     server = durable.Server(data=str(tmp_path / "messages.db"))
     gone, waiting = said(b"x"), said(b"y")
-    gone.outgoing.cancel()
+    gone.done.cancel()
     server.journal.give_up(OSError("the disk fails"), [gone, waiting])
-    assert waiting.outgoing.result() == []
+    assert waiting.done.result() == []
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from test_simulation import state_of
 from test_target import judged
 
 from stages.beyond import acks, durable, fast
-from stages.beyond.broker import Batch, Outgoing, commands
+from stages.beyond.broker import Batch, Outgoing, Rules, commands
 from stages.beyond.server import whole_lines
 from stages.beyond.server.connection import Connection
 from stages.lab.experiments.steps import Deaf
@@ -73,7 +73,7 @@ async def test_it_goes_on_with_a_file_of_durable_and_durable_with_its(
     before, after = (kind.Server(data=str(tmp_path / "messages.db")) for kind in (first, then))
     async with before:
         before.connected(1, Connection(FakeWriter()))  # type: ignore[arg-type]
-        await before.carry_out(1, said)
+        await before.submit(1, said)
     async with after:
         kept = after.broker.kept()["news"]
     assert [message.index for message in kept.messages] == [0, 1, 2, 3]
@@ -167,7 +167,7 @@ def without_blanks(data: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(100))
 def test_whole_batches_mean_what_single_lines_do(seed: int) -> None:
     rng = random.Random(seed)
-    plain, whole = (kind(cache_length=5, seed=seed) for kind in (acks.Broker, fast.Broker))
+    plain, whole = (kind(Rules(cache_length=5, seed=seed)) for kind in (acks.Broker, fast.Broker))
     for time in range(20):
         said = [
             (client, b"\n".join(anything_said(rng) for _ in range(rng.randint(1, 12))))
@@ -293,10 +293,10 @@ class Noting(fast.Server):
         super().__post_init__()
         self.turns: list[tuple[int, int]] = []
 
-    async def carry_out(self, client: int, data: bytes | None) -> Outgoing:
+    async def submit(self, client: int, data: bytes | None) -> Outgoing:
         if data is not None:
             self.turns.append((client, data.count(b"\n") + 1))
-        return await super().carry_out(client, data)
+        return await super().submit(client, data)
 
 
 async def test_a_flood_holds_up_the_others_for_one_batch() -> None:
@@ -343,7 +343,7 @@ async def test_what_comes_after_quit_is_not_heard() -> None:
 def test_the_program_runs_on_uvloop_if_it_is_installed() -> None:
     pytest.importorskip("uvloop")
     code = (
-        "import runpy, stages.serve; stages.serve.main = lambda *said: print(said[1].__module__);"
+        "import runpy, stages.command_line as it; it.main = lambda *said: print(said[1].__module__);"
         "runpy.run_module('stages.beyond.fast', run_name='__main__')"
     )
     asked = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 import test_simulation
 from simulated import Link
@@ -222,7 +223,7 @@ class ClusterWorld(World):
             if piece:
                 late.restore(piece)
         if not self.log.snapshot:
-            late.broker.use(self.server.broker.settings())
+            late.broker.rules = self.server.broker.rules
         read = self.server.order.replica.number - self.log.dropped  # there may be one more
         for record in self.log.records[late.number - self.log.dropped : read]:
             late.apply(record)
@@ -232,7 +233,7 @@ class ClusterWorld(World):
 
     async def inherit(self) -> dict[str, list[test_simulation.Message]]:
         for member in self.members.values():
-            member.broker.ack_timeout = 10**6
+            member.broker.rules = msgspec.structs.replace(member.broker.rules, ack_timeout=10**6)
         return await super().inherit()
 
 

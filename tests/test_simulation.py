@@ -114,7 +114,6 @@ class Simulated:
             self.server.broker,
             world.disk.log(),
             self,
-            life=self.server.broker.settings() | {"seed": self.server.seed or 0},
             log_limit=self.server.log_limit,
             time=self.server.time,
             in_thread=self.in_thread,
@@ -167,7 +166,7 @@ class Simulated:
 
 def state_of(of: broker.Broker[Any]) -> list[Any]:
     """The whole state, but for the order in which messages are stored; a snapshot that is under way is not disturbed."""
-    state: list[Any] = [broker.BrokerPiece(of.now, of.settings(), of.random.getstate())]
+    state: list[Any] = [broker.BrokerPiece(of.now, of.rules, of.random.getstate())]
     for each in of.topics.values():
         parts = [piece for piece in each.pieces() if not hasattr(piece, "messages")]
         in_flight = [*each.in_flight.values()]
@@ -179,11 +178,11 @@ def restored(broker: acks.Broker) -> acks.Broker:
     """Another broker, made from a snapshot of this one."""
     copy = acks.Broker()
     for piece in broker.snapshot():
-        copy.restore(log.decode(log.encode(piece), copy.pieces))
+        copy.restore(*log.decode(b"[%s]" % log.encode(piece), copy.pieces))
     return copy
 
 
-def check_rules(broker: acks.Broker) -> None:
+def check_rules(broker: Any) -> None:
     """What must be so after every batch."""
     for topic in broker.topics.values():
         assert not set(topic.waiting) & set(topic.in_flight), "a message waits, and is in flight"
@@ -206,9 +205,7 @@ def check_rules(broker: acks.Broker) -> None:
         if topic.dispatch_from is None:
             for client in topic.ready.clients:
                 after = topic.workers[client].after
-                idle = [
-                    n for n in topic.waiting if n > after and broker.is_eligible(topic, n, client)
-                ]
+                idle = [n for n in topic.waiting if n > after and topic.is_eligible(n, client)]
                 assert not idle, "a message waits though a worker has room"
 
 
@@ -487,7 +484,8 @@ class World:
         """All that is left, as somebody who comes last gets it."""
         assert self.server
         # Nothing comes twice, however long the heir takes.
-        self.server.server.broker.ack_timeout = self.shadow.ack_timeout = 10**6
+        for each in (self.server.server.broker, self.shadow):
+            each.rules = msgspec.structs.replace(each.rules, ack_timeout=10**6)
         heir = Client(self)
         for topic, fields in TOPICS.items():
             heir.ask(command="subscribe", topic=topic, last_seen=-1, **fields)

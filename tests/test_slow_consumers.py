@@ -246,11 +246,11 @@ def test_a_setting_that_makes_no_sense_is_rejected(setting: str, problem: str) -
 
 def test_a_client_that_was_given_up_has_nothing_more_done() -> None:
     class GivesUp(slow_consumers.Server):
-        async def carry_out(self, client: int, data: bytes | None) -> Outgoing:
+        async def submit(self, client: int, data: bytes | None) -> Outgoing:
             if data:
                 self.outboxes[client].dismiss({"success": False, "reason": "Too slow"}, SECOND)
                 carried_out.append(data)
-            return await super().carry_out(client, data)
+            return await super().submit(client, data)
 
     carried_out: list[bytes] = []
 

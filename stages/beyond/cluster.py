@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
+import msgspec
+
 from stages import command_line, settings
 from stages.beyond import fast
 from stages.beyond.broker import Outgoing
 from stages.beyond.log.order import Order
 from stages.beyond.log.replica import Replica
-from stages.beyond.log.shared import SharedLog, memory_log
+from stages.beyond.log.shared import Agreed, SharedLog, memory_log
 from stages.beyond.server.connection import Connection
 from stages.connection import Reader
 
@@ -56,7 +58,8 @@ class Server(fast.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        agreed = self.broker.settings() | {"lease": self.lease, "seed": self.seed or 0}
+        rules: Agreed = msgspec.structs.asdict(self.broker.rules)
+        agreed = rules | {"lease": self.lease, "seed": self.seed or 0}
         self.sequencer = self.order = Order(
             self.new_replica,
             self.shared_log(),

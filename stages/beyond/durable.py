@@ -19,7 +19,6 @@ from stages import command_line, settings
 from stages.beyond import acks
 from stages.beyond.log.file import Log
 from stages.beyond.log.journal import Journal
-from stages.beyond.server.sequencer import Outlet
 
 
 @dataclass(eq=False)
@@ -39,15 +38,10 @@ class Server(acks.Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.sequencer = self.journal = journal_of(self, self, self.data, self.log_limit)
-
-
-def journal_of(server: acks.Server, outlet: Outlet, data: str, log_limit: int) -> Journal:
-    """A journal for a server, in the file `data`."""
-    life = server.broker.settings() | ({} if server.seed is None else {"seed": server.seed})
-    return Journal(
-        server.broker, Log(data), outlet, life=life, log_limit=log_limit, time=server.time
-    )
+        file = Log(self.data)
+        self.sequencer = self.journal = Journal(
+            self.broker, file, self, log_limit=self.log_limit, time=self.time
+        )
 
 
 if __name__ == "__main__":

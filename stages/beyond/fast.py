@@ -39,7 +39,8 @@ from stages.beyond.broker.commands import (
     Send,
 )
 from stages.beyond.broker.topic import Client
-from stages.beyond.durable import journal_of
+from stages.beyond.log.file import Log
+from stages.beyond.log.journal import Journal
 from stages.beyond.server.sequencer import AtOnce
 from stages.beyond.server.whole_lines import WholeLines, before_quit, cut
 from stages.connection import Reader
@@ -102,7 +103,7 @@ class Broker(acks.Broker):
         recipients, messages = topic.subscribers.clients, list[Message]()
         for send in sends:
             if send.topic != topic.name:
-                self.trim(topic)
+                topic.trim(self.rules.cache_length)
                 topic = self.topic(send.topic)
                 if topic.subscribers.clients != recipients:
                     self.tell_encoded(recipients, messages)
@@ -112,7 +113,7 @@ class Broker(acks.Broker):
             messages.append(message)
             if message.cache is not False:
                 topic.cache.append(message)
-        self.trim(topic)
+        topic.trim(self.rules.cache_length)
         self.tell_encoded(recipients, messages)
         self.answer_run(sends, client)
 
@@ -165,7 +166,10 @@ class Server(acks.Server):
         super().__post_init__()
         outlet = OneWrite(self)
         if self.data:
-            self.sequencer = journal_of(self, outlet, self.data, self.log_limit)
+            file = Log(self.data)
+            self.sequencer = Journal(
+                self.broker, file, outlet, log_limit=self.log_limit, time=self.time
+            )
         else:
             self.sequencer = AtOnce(self.broker, outlet, self.time)
 
@@ -176,8 +180,8 @@ class Server(acks.Server):
                 data = await reader.read(CHUNK)
                 said, quits = before_quit(lines.feed(data))
                 ended = quits or not data
-                for batch in cut(said, self.lines_in_turn):
-                    yield batch
+                for some in cut(said, self.lines_in_turn):
+                    yield some
                     await asyncio.sleep(0)  # a turn for the others
 
 

@@ -20,9 +20,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import msgspec
+
 from stages import command_line, settings
 from stages.beyond import broker
-from stages.beyond.broker import Batch, Outgoing, commands
+from stages.beyond.broker import Batch, Outgoing, Rules, commands
 from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
 from stages.connection import Reader, read_in_turn
@@ -54,7 +56,8 @@ class Server:
         self.leaving = asyncio.Lock()
 
     def new_broker(self) -> broker.Broker[Any]:
-        return self.broker_class(cache_length=self.cache_length, seed=self.seed)
+        """A broker whose rules are the settings of this server."""
+        return self.broker_class(msgspec.convert(self, Rules, from_attributes=True))
 
     async def handle_client(self, reader: Reader, connection: Connection) -> None:
         """Serve one client until it says `quit` or breaks off."""
@@ -72,7 +75,7 @@ class Server:
 
     async def converse(self, client: Client, reader: Reader) -> None:
         async for data in self.hear(reader):
-            await self.carry_out(client, data)
+            await self.submit(client, data)
 
     async def hear(self, reader: Reader) -> AsyncIterator[bytes]:
         """Yield the lines that a client sends, some at a time."""
@@ -82,10 +85,10 @@ class Server:
     async def disconnect(self, client: Client) -> None:
         async with self.leaving:  # one in a turn of the loop: many may leave at once
             await asyncio.sleep(0)
-        await self.carry_out(client, None)
+        await self.submit(client, None)
         del self.connections[client]
 
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None) -> Outgoing:
         """Have the broker do what a client has said, and send what comes of it. Returns that."""
         parts = self.broker.carry_out(Batch(self.time(), [(client, data)]))
         for outgoing in parts:

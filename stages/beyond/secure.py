@@ -24,13 +24,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from stages import command_line, settings
 from stages.beyond import acks, cluster, fast
+from stages.beyond.broker import Broker
 from stages.beyond.broker.commands import (
     NOT_ALLOWED,
     UNDECODABLE,
@@ -207,7 +208,7 @@ class Door:
     # What the lab shows
 
     @property
-    def broker(self) -> acks.Broker:
+    def broker(self) -> Broker[Any]:
         return self.behind.broker
 
     @property

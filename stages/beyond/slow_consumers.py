@@ -63,7 +63,7 @@ class Server(replies.Server):
         async for data in self.hear(reader):
             if outbox.dismissed:
                 return
-            outgoing = await self.carry_out(client, data)
+            outgoing = await self.submit(client, data)
             await self.wait_for_recipients(client, outgoing)
             await outbox.wait_until_empty()  # not reading its own answers holds up nobody else
 
@@ -92,7 +92,7 @@ class Server(replies.Server):
         if not outbox.dismissed and client in self.outboxes:
             logger.warning("Too slow: a client has not read for %g s", self.write_timeout)
             outbox.dismiss({"success": False, "reason": TOO_SLOW}, self.write_timeout)
-            await self.carry_out(client, None)
+            await self.submit(client, None)
 
     async def disconnect(self, client: Client) -> None:
         await super().disconnect(client)

@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 from broken import caught_by
 from stages.beyond import acks
 from stages.beyond.broker import commands
+from stages.beyond.broker.in_flight import Topic
 
 
 @caught_by("test_work_of_a_worker_that_is_gone_goes_to_another")
@@ -20,10 +21,9 @@ class LosesWorkWithItsWorker(acks.Broker):
 class HidesThatWorkComesAgain(acks.Broker):
     """Redelivered work looks new."""
 
-    def enqueue(self, topic, messages):
-        super().enqueue(
-            topic, [msgspec.structs.replace(message, redelivered=False) for message in messages]
-        )
+    class topic_class(Topic):
+        def enqueue(self, messages):
+            super().enqueue(msgspec.structs.replace(each, redelivered=False) for each in messages)
 
 
 @caught_by("test_work_that_nobody_can_take_waits_in_the_order_of_its_index")
@@ -71,7 +71,7 @@ class AcceptsAnyAck(acks.Broker):
     """Everything can be acknowledged."""
 
     def ack(self, command, client):
-        if self.may_acknowledge(command, client):
+        if self.topic(command.topic).may_acknowledge(command.index, client):
             super().ack(command, client)
         else:
             self.answer(client, command)
@@ -89,10 +89,11 @@ class WaitsForAcksOfEverybody(acks.Broker):
 class PushesReturnedWorkOut(acks.Broker):
     """Work that came back is dropped when newer messages fill the cache."""
 
-    def trim(self, topic):
-        super().trim(topic)
-        while len(topic.waiting) > self.cache_length:
-            self.dequeue(topic, topic.waiting.keys()[0])
+    class topic_class(Topic):
+        def trim(self, length):
+            super().trim(length)
+            while len(self.waiting) > length:
+                self.dequeue(self.waiting.keys()[0])
 
 
 @caught_by("test_who_unsubscribes_may_finish_its_work")
@@ -141,14 +142,15 @@ class AnySubscribe(commands.Subscribe, tag="subscribe"):
 class TakesAnyPrefetch(acks.Broker):
     """`prefetch` may be 0, or without `ack`."""
 
-    commands = (AnySubscribe, commands.Unsubscribe, commands.Send, acks.Ack)
+    commands = (AnySubscribe, commands.Unsubscribe, commands.Send, commands.Ack)
 
 
 @caught_by("test_work_waits_however_much_there_is")
 class KeepsTwoHundredJobs(acks.Broker):
     """Of the work that waits, the oldest is dropped in silence."""
 
-    def enqueue(self, topic, messages):
-        super().enqueue(topic, messages)
-        while len(topic.waiting) > 200:
-            self.dequeue(topic, topic.waiting.keys()[0])
+    class topic_class(Topic):
+        def enqueue(self, messages):
+            super().enqueue(messages)
+            while len(self.waiting) > 200:
+                self.dequeue(self.waiting.keys()[0])

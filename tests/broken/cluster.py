@@ -44,7 +44,7 @@ class WallClock(Replica):
 class Hasty(cluster.Server):
     """Answers before the log has it."""
 
-    async def carry_out(self, client: Any, data: Any) -> Any:
+    async def submit(self, client: Any, data: Any) -> Any:
         if self.order.member:
             batch = Batch(self.order.replica.clock, [(client, data)])
             for outgoing in self.broker.carry_out(batch):
@@ -55,6 +55,6 @@ class Hasty(cluster.Server):
 class Timers(cluster.Server):
     """Has its broker do what is due when its own timer says so."""
 
-    def tick(self) -> None:
+    def goes_off(self) -> None:
         for outgoing in self.broker.carry_out(Batch(self.time(), [])):
             self.order.outlet.send(outgoing)

@@ -3,6 +3,8 @@
 import random
 from pathlib import Path
 
+import msgspec
+
 from broken import caught_by
 from stages.beyond import acks, durable
 
@@ -21,16 +23,16 @@ class StartsAfresh(durable.Server):
 class CountsWhatItHasOnly(acks.Broker):
     """After a restart, indexes continue after the last message that is there."""
 
-    def restart(self, settings):
-        super().restart(settings)
+    def begin_life(self, rules):
+        super().begin_life(rules)
         for topic in self.topics.values():
             indexes = [message.index for message in [*topic.cache, *topic.waiting.values()]]
             topic.next_index = max(indexes, default=-1) + 1
 
 
 class ByLuck(acks.Broker):
-    def restart(self, settings):
-        super().restart({**settings, "seed": random.getrandbits(32)})
+    def begin_life(self, rules):
+        super().begin_life(msgspec.structs.replace(rules, seed=random.getrandbits(32)))
 
 
 @caught_by("test_work_that_was_done_does_not_come_again_whoever_did_it")
@@ -48,17 +50,17 @@ class DrawsOtherLots(durable.Server):
 class ForgetsWhatIsInFlight(acks.Broker):
     """What workers had in flight when the server stopped is gone."""
 
-    def restart(self, settings):
+    def begin_life(self, rules):
         for topic in self.topics.values():
             topic.in_flight.clear()
-        super().restart(settings)
+        super().begin_life(rules)
 
 
 @caught_by("test_what_was_missed_is_known_after_a_restart")
 class ForgetsWhatWasEvicted(acks.Broker):
     """After a restart nothing has been missed."""
 
-    def restart(self, settings):
-        super().restart(settings)
+    def begin_life(self, rules):
+        super().begin_life(rules)
         for topic in self.topics.values():
             topic.evicted = 0

@@ -6,6 +6,7 @@ from msgspec import UNSET
 from broken import caught_by
 from stages.beyond import broker, replies
 from stages.beyond.broker import commands
+from stages.beyond.broker.topic import Topic
 
 
 @caught_by("test_every_command_is_answered")
@@ -131,15 +132,15 @@ class CachesWhatItShouldNot(broker.Broker):
 class CountsAllThatWasEvicted(broker.Broker):
     """Also what the subscriber has seen counts as missed."""
 
-    def missed(self, topic, command):
-        return 0 if command.last_seen is UNSET else topic.evicted
+    class topic_class(Topic):
+        def missed_since(self, last_seen):
+            return self.evicted
 
 
 @caught_by("test_a_message_that_somebody_else_was_given_is_not_missed")
 class CountsWhatWasHandedOutAsMissed(broker.Broker):
     """Every index that is not in the cache counts as missed."""
 
-    def missed(self, topic, command):
-        if command.last_seen is UNSET:
-            return 0
-        return max(0, topic.next_index - 1 - command.last_seen - len(topic.cache))
+    class topic_class(Topic):
+        def missed_since(self, last_seen):
+            return max(0, self.next_index - 1 - last_seen - len(self.cache))

@@ -16,5 +16,5 @@ class HasNoLimit(slow_consumers.Server):
 class GivesWorkToWhoWasDismissed(slow_consumers.Server):
     """A client that is too slow is cut off, but remains subscribed."""
 
-    async def carry_out(self, client, data):
-        return [] if data is None else await super().carry_out(client, data)
+    async def submit(self, client, data):
+        return [] if data is None else await super().submit(client, data)

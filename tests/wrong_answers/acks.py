@@ -28,7 +28,7 @@ class WithNack(acks.Broker):
     def give_back(self, topic, index, client):
         message = topic.in_flight[index].message
         topic.expired.setdefault(index, {})[client] = None
-        self.release(topic, index)
+        topic.release(index)
         self.requeue(topic, [message])
 
 
@@ -52,7 +52,7 @@ class AnybodysWork(WithNack):
 @wrong_answer_to("nack", "somebody else gets it, redelivered")
 class LosesIt(WithNack):
     def give_back(self, topic, index, client):
-        self.release(topic, index)
+        topic.release(index)
 
 
 @wrong_answer_to("nack", "you do not")
@@ -68,22 +68,22 @@ class LooksNew(WithNack):
     def give_back(self, topic, index, client):
         message = topic.in_flight[index].message
         topic.expired.setdefault(index, {})[client] = None
-        self.release(topic, index)
-        self.enqueue(topic, [message])
-        self.dispatch_later(topic, index)
+        topic.release(index)
+        topic.enqueue([message])
+        self.dispatcher.later(topic, index)
 
 
 @wrong_answer_to("nack", "it never comes back to the worker that gave it back, if there is another")
 class PerhapsToTheSame(WithNack):
     def give_back(self, topic, index, client):
         message = topic.in_flight[index].message
-        self.release(topic, index)
+        topic.release(index)
         self.requeue(topic, [message])
 
 
 class WithoutPoison(acks.Broker):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.returns = Counter()
 
     def requeue(self, topic, messages):
@@ -115,8 +115,8 @@ class TwiceIsEnough(WithoutPoison):
 
 @wrong_answer_to("poison", "to expire is to come back, too")
 class CountsDeathsOnly(acks.Broker):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.returns = Counter()
 
     def disconnect(self, client):
@@ -125,7 +125,7 @@ class CountsDeathsOnly(acks.Broker):
             for index in list(topic.workers[client].in_flight) if client in topic.workers else ():
                 self.returns[name, index] += 1
                 if self.returns[name, index] == 3:
-                    self.release(topic, index)
+                    topic.release(index)
         super().disconnect(client)
 
 

@@ -1,6 +1,7 @@
 """Wrong answers to the exercises of lesson 9."""
 
 from stages.beyond import acks
+from stages.beyond.broker import commands
 from stages.beyond.broker.commands import Command, Message, Send
 from wrong_answers import wrong_answer_to
 
@@ -28,7 +29,7 @@ class WithPurge(acks.Broker):
 class PurgesWorkersToo(WithPurge):
     def also(self, topic):
         for index in list(topic.in_flight):
-            self.release(topic, index)
+            topic.release(index)
 
 
 @wrong_answer_to("purge", "the indexes go on")
@@ -76,7 +77,7 @@ class SendWithAnyKey(Send, tag="send"):
 
 
 class PayOnce(acks.Broker):
-    commands = (acks.Subscribe, acks.Unsubscribe, SendWithKey, acks.Ack)
+    commands = (commands.SubscribeToWork, commands.Unsubscribe, SendWithKey, commands.Ack)
 
     def send(self, command, client):
         keys = self.topic(f"keys of {self.scope(command)}")
@@ -136,7 +137,7 @@ class ComparesTheTextOnly(PayOnce):
 
 @wrong_answer_to("once", "a key that is no text is malformed")
 class TakesNumbers(PayOnce):
-    commands = (acks.Subscribe, acks.Unsubscribe, SendWithAnyKey, acks.Ack)
+    commands = (commands.SubscribeToWork, commands.Unsubscribe, SendWithAnyKey, commands.Ack)
 
     def key(self, command):
         return str(command.key) if command.key is not None else ""
@@ -144,8 +145,8 @@ class TakesNumbers(PayOnce):
 
 @wrong_answer_to("once", "a restart does not forget the keys")
 class ForgetsAtARestart(PayOnce):
-    def restart(self, settings):
-        super().restart(settings)
+    def begin_life(self, rules):
+        super().begin_life(rules)
         for topic in self.topics.values():
             if topic.name.startswith("keys of"):
                 topic.cache.clear()

@@ -33,8 +33,8 @@ class OfAllTopics(Counting):
 
 @wrong_answer_to("subscribers", "clients that unsubscribe are not")
 class OnlyEverMore(Counting):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.ever = {}
 
     def subscribe(self, command, client):
@@ -47,8 +47,8 @@ class OnlyEverMore(Counting):
 
 @wrong_answer_to("subscribers", "each once")
 class CountsSubscriptions(Counting):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.counts = {}
 
     def subscribe(self, command, client):
@@ -107,8 +107,8 @@ class TakesNull(WithHeaders):
 
 @wrong_answer_to("headers", "late subscribers get them, too")
 class ForgetsThem(WithHeaders):
-    def trim(self, topic):
-        super().trim(topic)
+    def send_to_all(self, topic, message):
+        super().send_to_all(topic, message)
         last = topic.cache.pop()
         topic.cache.append(msgspec.structs.replace(last, headers={}))
 

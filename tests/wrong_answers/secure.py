@@ -3,8 +3,7 @@
 import re
 from fnmatch import fnmatchcase
 
-from stages.beyond.acks import Ack, Subscribe
-from stages.beyond.broker.commands import Send, Unsubscribe
+from stages.beyond.broker.commands import Ack, Send, Subscribe, Unsubscribe
 from stages.beyond.door.users import User, allows
 from wrong_answers import wrong_answer_to
 

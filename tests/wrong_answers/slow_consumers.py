@@ -22,8 +22,8 @@ class ThreeForTheServer(AtMostThree):
 
 @wrong_answer_to("at_most_three", "and changes nothing: the three are still hers")
 class CountsTheRefused(AtMostThree):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.wanted = {}
 
     def may_subscribe(self, topic, client):
@@ -34,8 +34,8 @@ class CountsTheRefused(AtMostThree):
 
 @wrong_answer_to("at_most_three", "three topics are accepted, each as often as you like")
 class CountsCommands(AtMostThree):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.counts = {}
 
     def may_subscribe(self, topic, client):
@@ -45,8 +45,8 @@ class CountsCommands(AtMostThree):
 
 @wrong_answer_to("at_most_three", "after unsubscribing there is room again")
 class NeverForgets(AtMostThree):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.had = {}
 
     def may_subscribe(self, topic, client):
@@ -121,8 +121,8 @@ class TheNewestFirst(WithOutbox):
 
 @wrong_answer_to("at_most_three", "to leave a topic that is not hers makes no room")
 class CountsDown(AtMostThree):
-    def __init__(self, **settings):
-        super().__init__(**settings)
+    def __init__(self, rules):
+        super().__init__(rules)
         self.counts = {}
 
     def may_subscribe(self, topic, client):

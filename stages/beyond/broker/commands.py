@@ -31,7 +31,7 @@ Id = str | int | UnsetType
 
 class Command(Struct, kw_only=True, tag_field="command", forbid_unknown_fields=True, gc=False):
     """What every command has. An `id` comes back in the answer, then with the `detail` of what is
-    wrong."""
+    wrong. (`gc=False`: it holds nothing that could hold it, so Python need not look for cycles.)"""
 
     topic: TopicName
     id: Id = UNSET
@@ -42,6 +42,19 @@ class Subscribe(Command, tag="subscribe"):
     cache: bool = True
 
 
+class SubscribeToWork(Subscribe, tag="subscribe"):
+    """With acknowledgements."""
+
+    ack: bool = False
+    prefetch: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.prefetch is not UNSET and not self.ack:
+            raise ValueError(
+                "`prefetch` counts unacknowledged messages: expected `ack`: true with it"
+            )
+
+
 class Unsubscribe(Command, tag="unsubscribe"):
     pass
 
@@ -50,6 +63,10 @@ class Send(Command, tag="send"):
     msg: str
     delivery: Literal["all", "one"]
     cache: bool | UnsetType = UNSET
+
+
+class Ack(Command, tag="ack"):
+    index: int
 
 
 class Message(
@@ -104,7 +121,7 @@ def decode(line: bytes, decoder: msgspec.json.Decoder[Command]) -> Command:
         return decode_slowly(line, decoder.type)
 
 
-def decode_slowly(line: bytes, commands: Any) -> Command:
+def decode_slowly(line: bytes, commands: object) -> Command:
     """Find out what is wrong with a line, or return the command after all: msgspec rejects half a
     surrogate pair, which Python's decoder accepts."""
     try:
@@ -125,7 +142,7 @@ def decode_slowly(line: bytes, commands: Any) -> Command:
     raise Rejected(MALFORMED, problem, id_of(found))
 
 
-def id_of(found: Any) -> Id:
+def id_of(found: object) -> Id:
     """The `id` of a command that is wrong in some other way."""
     id = found.get("id") if isinstance(found, dict) else None
     return id if isinstance(id, str | int) and not isinstance(id, bool) else UNSET

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any
+from types import UnionType
+from typing import overload
 
 from msgspec import Struct
 from sortedcontainers import SortedDict
@@ -51,21 +52,30 @@ class Pool:
         return len(self.clients)
 
 
-class TopicPiece(Struct, tag="topic", array_like=True, kw_only=True):
-    """The part of a snapshot that tells of a topic, without its messages."""
+class Piece(Struct, array_like=True):
+    """A part of a snapshot."""
 
+
+PieceTypes = UnionType | type[Piece]
+"""One of these types, or a union of some."""
+
+
+class PieceOfTopic(Piece, array_like=True):
     topic: str
+
+
+class TopicPiece(PieceOfTopic, tag="topic", array_like=True, kw_only=True):
+    """What there is to say of a topic, without its messages."""
+
     next_index: int
     subscribers: list[Client]
     evicted: int
     last_evicted: int
 
 
-class MessagesPiece(Struct, tag="messages", array_like=True):
-    """The part of a snapshot with some messages of a topic: those for all are cached, those for one
-    wait."""
+class MessagesPiece(PieceOfTopic, tag="messages", array_like=True):
+    """Some messages of a topic: those for all are cached, those for one wait."""
 
-    topic: str
     messages: list[Message]
 
 
@@ -79,7 +89,11 @@ class Tail(Sequence[Message]):
     def __len__(self) -> int:
         return len(self.messages) - self.start
 
-    def __getitem__(self, place: Any) -> Any:
+    @overload
+    def __getitem__(self, place: int) -> Message: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Message]: ...
+    def __getitem__(self, place: int | slice) -> Message | list[Message]:
         return self.messages[self.start :][place]
 
     def __iter__(self) -> Iterator[Message]:
@@ -95,7 +109,8 @@ class Topic:
         self.subscribers = Pool()
         self.cache: deque[Message] = deque()  # for all
         # The cache as the last replay found it, and by what to see that it still is like this.
-        self.replayed: tuple[Any, list[Message]] = None, []
+        self.replayed: list[Message] = []
+        self.replayed_at = 0, -1
         self.waiting: SortedDict[int, Message] = SortedDict()  # for one, by index
         self.evicted = 0  # how many messages the cache has lost
         self.last_evicted = -1
@@ -103,12 +118,29 @@ class Topic:
     def cached_after(self, index: int) -> Sequence[Message]:
         """The cached messages with a bigger index. Many may ask, and share one copy."""
         found = len(self.cache), self.cache[-1].index if self.cache else -1
-        if self.replayed[0] != found:
-            self.replayed = found, list(self.cache)
-        messages = self.replayed[1]
-        return Tail(messages, bisect_right(messages, index, key=by_index))
+        if self.replayed_at != found:
+            self.replayed, self.replayed_at = list(self.cache), found
+        return Tail(self.replayed, bisect_right(self.replayed, index, key=by_index))
 
-    def pieces(self) -> Iterator[Any]:
+    def missed_since(self, last_seen: int) -> int:
+        """How many messages after that index the cache has evicted. Nothing up to `last_evicted`
+        is cached any more: at most `evicted` messages are gone, and at most as many as there are
+        indexes after `last_seen`. Exact if every message was cached once."""
+        return max(0, min(self.evicted, self.last_evicted - last_seen))
+
+    def trim(self, length: int) -> None:
+        """Evict the oldest messages, of both kinds, while there are more than `length`."""
+        while len(self.cache) + len(self.waiting) > length:
+            if not self.cache or (self.waiting and self.waiting.keys()[0] < self.cache[0].index):
+                oldest = self.waiting.popitem(0)[1]
+            else:
+                oldest = self.cache.popleft()
+            self.evicted += 1
+            self.last_evicted = oldest.index
+
+    # The whole state
+
+    def pieces(self) -> Iterator[Piece]:
         """A copy of the topic as it is now, to be taken in pieces: all is copied at once, but only
         by reference, and cut only when it is asked for."""
         messages = [*self.cache, *dict.values(self.waiting)]
@@ -127,7 +159,7 @@ class Topic:
             last_evicted=self.last_evicted,
         )
 
-    def restore(self, piece: Any) -> None:
+    def restore(self, piece: Piece) -> None:
         """Take in one of the pieces of such a copy."""
         if isinstance(piece, TopicPiece):
             self.next_index = piece.next_index

@@ -20,8 +20,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from stages.beyond.acks import Ack
-from stages.beyond.broker.commands import Command, Send, Subscribe, Unsubscribe
+from stages.beyond.broker.commands import Ack, Command, Send, Subscribe, Unsubscribe
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,11 +15,11 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import msgspec
 
 from stages.beyond.broker import Batch
+from stages.beyond.broker.topic import Piece, PieceTypes
 
 FORMAT = 2
 """Of the file; format 1 had a row for each message. A log is carried out again by the rules, so
@@ -47,6 +47,8 @@ class Log:
         self.path = os.path.realpath(path)  # SQLite's own files are beside it, not beside a link
         self.files: list[tuple[int, int]] = []  # those that we have written to
         self.number = 0  # of the last batch
+        self.snapshot_number = 0  # of the last one before the snapshot that is under way
+        self.snapshot_rows = 0
         self.size = 0  # of the batches since the last snapshot was begun, in bytes
         self.swept = False  # a crash may have come between
 
@@ -55,14 +57,12 @@ class Log:
         be used."""
         try:
             self.database = self.connect()
-            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
-                self.database.execute(f"PRAGMA {pragma}")
-            self.prepare()
-            # What was recovered may be in the system's cache alone, if an fsync has failed: write
-            # it anew, before anything is answered that stands on it.
-            self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                self.prepare()
+            except BaseException:
+                self.close()
+                raise
         except (sqlite3.Error, ValueError) as problem:
-            self.close()
             reason = "another process uses it" if "locked" in str(problem) else problem
             raise OSError(f"cannot keep messages in {self.path}: {reason}") from None
 
@@ -72,6 +72,15 @@ class Log:
         return sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
 
     def prepare(self) -> None:
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+            self.database.execute(f"PRAGMA {pragma}")
+        self.check_format()
+        # What was recovered may be in the system's cache alone, if an fsync has failed: write it
+        # anew, before anything is answered that stands on it.
+        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def check_format(self) -> None:
+        """Make the tables, if there are none."""
         self.database.execute("BEGIN IMMEDIATE")  # now we know that nobody else has it
         (format,) = self.database.execute("PRAGMA user_version").fetchone()
         (tables,) = self.database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -85,7 +94,7 @@ class Log:
 
     # Reading
 
-    def load(self, types: Any) -> Iterator[Any]:
+    def load(self, types: PieceTypes) -> Iterator[Piece]:
         """Yield the pieces of the last complete snapshot. Raises OSError if the file is damaged."""
         with self.telling_damage():
             query = "SELECT number, rows, checksum FROM complete"
@@ -95,7 +104,7 @@ class Log:
             rows = 0
             for pieces, checksum in self.database.execute(query, (self.number,)):
                 rows += 1
-                yield from decode(checked(pieces, checksum), list[types])
+                yield from decode(checked(pieces, checksum), types)
             if rows != expected:
                 raise ValueError(f"the snapshot has {rows} rows of {expected}")
 
@@ -168,13 +177,12 @@ class Log:
         """Delete some of what the last complete snapshot has replaced, or of one that was never
         completed; returns whether nothing was left."""
         (complete,) = self.database.execute("SELECT number FROM complete").fetchone()
-        current = getattr(self, "snapshot_number", complete)
         old = f"SELECT number FROM log WHERE number <= ? ORDER BY number LIMIT {SWEEP_BATCHES}"
         query = f"DELETE FROM log WHERE number IN ({old})"
         batches = self.database.execute(query, (complete,)).rowcount
         old = f"SELECT id FROM snapshot WHERE number NOT IN (?, ?) ORDER BY id LIMIT {SWEEP_PIECES}"
         query = f"DELETE FROM snapshot WHERE id IN ({old})"
-        pieces = self.database.execute(query, (complete, current)).rowcount
+        pieces = self.database.execute(query, (complete, self.snapshot_number)).rowcount
         return batches + pieces == 0
 
     def still_there(self) -> None:
@@ -188,8 +196,7 @@ class Log:
         return [(status.st_dev, status.st_ino) for status in files]
 
     def close(self) -> None:
-        if hasattr(self, "database"):
-            self.database.close()
+        self.database.close()
 
 
 def checked(data: bytes, checksum: int) -> bytes:
@@ -198,7 +205,7 @@ def checked(data: bytes, checksum: int) -> bytes:
     return data
 
 
-def encode(piece: Any) -> bytes:
+def encode(piece: Piece) -> bytes:
     """Turn a piece of a snapshot into what `append` takes."""
     try:
         return msgspec.json.encode(piece)
@@ -206,10 +213,13 @@ def encode(piece: Any) -> bytes:
         return json.dumps(msgspec.to_builtins(piece)).encode()
 
 
-def decode(data: bytes, types: Any) -> Any:
+def decode(pieces: bytes, types: PieceTypes) -> list[Piece]:
+    """Turn pieces of these types back, from an array of JSON."""
+    found: list[Piece]
     try:
-        return msgspec.json.decode(data, type=types)
+        found = msgspec.json.decode(pieces, type=list[types])  # type: ignore[valid-type]
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        return msgspec.convert(json.loads(data), types, str_keys=True)
+        found = msgspec.convert(json.loads(pieces), list[types], str_keys=True)  # type: ignore[valid-type]
+    return found

@@ -1,7 +1,7 @@
 """A shared log that an engine keeps on three machines: NATS JetStream.
 
     log = JetStream("nats://10.0.0.1:4222,nats://10.0.0.2:4222", "messages")
-    await log.open(settings)
+    await log.open(agreed)
     await log.append(b"…")                          returns once a majority of the machines has it
 
 The log is a stream with three replicas, the last snapshot an object in a store beside it.
@@ -29,8 +29,7 @@ from nats.js.api import (
 )
 from nats.js.errors import NotFoundError
 
-from stages.beyond.broker import Settings
-from stages.beyond.log.shared import Record, check_agreed
+from stages.beyond.log.shared import Agreed, Record, check_agreed
 
 logger = logging.getLogger("stages")
 
@@ -66,12 +65,12 @@ class JetStream:
         self.is_open = False
         self.problem = "no answer"
 
-    async def open(self, settings: Settings) -> None:
+    async def open(self, agreed: Agreed) -> None:
         logger.info("Waiting for the engine at %s", self.shown)
         try:
             async with asyncio.timeout(START):
                 await self.connect()
-                await self.patiently(lambda: self.prepare(settings))
+                await self.patiently(lambda: self.prepare(agreed))
         except TimeoutError:
             await self.close()
             raise OSError(
@@ -110,17 +109,17 @@ class JetStream:
             )
         self.streams = self.engine.jetstream(timeout=1)
 
-    async def prepare(self, settings: Settings) -> None:
+    async def prepare(self, agreed: Agreed) -> None:
         """Make the log, and the place for its snapshot, unless they are there."""
         config = StreamConfig(
             self.name,
             subjects=[self.name],
             num_replicas=REPLICAS,
-            description=json.dumps(settings),
+            description=json.dumps(agreed),
         )
         found = await if_found(self.streams.stream_info(self.name))
         stream = found or await self.streams.add_stream(config)
-        check_agreed(json.loads(stream.config.description or "{}"), settings)
+        check_agreed(json.loads(stream.config.description or "{}"), agreed)
         store = await if_found(self.streams.object_store(self.name))
         self.store = store or await self.streams.create_object_store(
             self.name, ObjectStoreConfig(replicas=REPLICAS)

@@ -14,8 +14,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stages.beyond.acks import Broker
-from stages.beyond.broker import Batch, Outgoing, Settings
+import msgspec
+
+from stages.beyond.broker import Batch, Broker, Outgoing
 from stages.beyond.broker.topic import Client
 from stages.beyond.log.file import Log, encode
 from stages.beyond.server.connection import NOT_STORED
@@ -29,16 +30,15 @@ SNAPSHOT_STEP = 2**20
 
 
 class Journal:
-    """A sequencer that keeps the log of one server in a file. `life` is what the broker begins each
-    life of the server with. Time and disk can be others: a simulation gives its own."""
+    """A sequencer that keeps the log of one server in a file. Each life of the server begins with
+    the rules that the broker has now. Time and disk can be others: a simulation gives its own."""
 
     def __init__(
         self,
-        broker: Broker,
+        broker: Broker[Any],
         file: Log,
         outlet: Outlet,
         *,
-        life: Settings,
         log_limit: int,
         time: Callable[[], float],
         in_thread: Callable[..., Any] = asyncio.to_thread,
@@ -46,7 +46,7 @@ class Journal:
         self.broker = broker
         self.file = file
         self.outlet = outlet
-        self.life = life
+        self.rules = broker.rules
         self.log_limit = log_limit
         self.time = time
         self.in_thread = in_thread
@@ -55,7 +55,7 @@ class Journal:
         self.stopping = False
         self.snapshot: Iterator[Any] | None = None
 
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None) -> Outgoing:
         return [] if self.duties.problem else await self.inbox.put(client, data)
 
     # From start to stop
@@ -96,8 +96,10 @@ class Journal:
 
     async def begin_life(self) -> None:
         """Nobody is there yet, and time begins anew."""
-        seed = {"seed": random.getrandbits(32)}
-        batch = Batch(self.time(), [], restart=seed | self.life)
+        rules = self.rules
+        if rules.seed is None:
+            rules = msgspec.structs.replace(rules, seed=random.getrandbits(32))
+        batch = Batch(self.time(), [], rules)
         self.broker.carry_out(batch)
         await self.store(batch)
 
@@ -143,10 +145,10 @@ class Journal:
         """Go no further: the broker knows more than the disk, so nothing more may be sent."""
         self.outlet.dismiss(NOT_STORED)
         for said in inputs + self.inbox.take_all():
-            if isinstance(problem, OSError) or said.outgoing.done():
+            if isinstance(problem, OSError) or said.done.done():
                 said.finish([])
             else:  # a bug of ours, or of a class that extends the broker's: its handler reports it
-                said.outgoing.set_exception(problem)
+                said.done.set_exception(problem)
 
     def not_stored(self, problem: OSError) -> OSError:
         logger.error("Cannot store messages in %s: %s", self.file.path, problem)

@@ -15,11 +15,11 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from stages.beyond.broker import Outgoing, Settings
+from stages.beyond.broker import Outgoing
 from stages.beyond.broker.topic import Client
 from stages.beyond.log.file import FORMAT
 from stages.beyond.log.replica import CLIENTS, Member, Proposal, Replica
-from stages.beyond.log.shared import Record, SharedLog
+from stages.beyond.log.shared import Agreed, Record, SharedLog
 from stages.beyond.server.connection import NOT_STORED
 from stages.beyond.server.inbox import Inbox, Input
 from stages.beyond.server.sequencer import Duties, Outlet
@@ -40,7 +40,7 @@ class Order:
         shared: SharedLog,
         outlet: Outlet,
         *,
-        agreed: Settings,
+        agreed: Agreed,
         log_limit: int,
         time: Callable[[], float],
     ) -> None:
@@ -62,7 +62,7 @@ class Order:
 
     # Our clients
 
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None) -> Outgoing:
         if self.member is None or client // CLIENTS != self.member.number:
             return []  # it was a client of an earlier life
         return await self.inbox.put(client, data)
@@ -110,13 +110,13 @@ class Order:
                 first, last = self.replica.number + 1, record.number - 1
                 raise OSError(f"the engine has lost records {first} to {last} of the log")
             if record.number == self.replica.number + 1:
-                self.read(record)
+                self.apply(record)
 
-    def read(self, record: Record) -> None:
+    def apply(self, record: Record) -> None:
         applied = self.replica.apply(record)
         self.read_at = self.time()
         self.wrote_last = applied.server == self.name
-        for outgoing in applied.outgoing:
+        for outgoing in applied.parts:
             self.outlet.send(outgoing)
         if self.wrote_last and applied.number == self.written:
             self.finish(applied.answers)

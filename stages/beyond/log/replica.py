@@ -14,14 +14,13 @@ Source: state machine replication (Lamport 1978, Schneider 1990); leases (Gray a
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from stages.beyond import acks
-from stages.beyond.broker import Batch, Outgoing
-from stages.beyond.broker.topic import Client
+from stages.beyond.broker import Batch, Broker, Outgoing
+from stages.beyond.broker.topic import Client, Piece
 from stages.beyond.log.file import decode, encode
 from stages.beyond.log.shared import Record
 
@@ -38,7 +37,7 @@ class Proposal(Struct, array_like=True):
 
     server: str
     number: int
-    inputs: list[tuple[Client, bytes | None]] = []
+    inputs: list[tuple[Client, bytes | None]] = field(default_factory=list)
     leaves: bool = False
 
     def encoded(self) -> bytes:
@@ -66,11 +65,11 @@ class Applied(NamedTuple):
 
     server: str  # that wrote it,
     number: int  # as its so many'th proposal
-    outgoing: list[Outgoing]  # what is to be sent, in order
+    parts: list[Outgoing]  # what is to be sent, in order
     answers: list[Outgoing]  # the parts of it that belong to the inputs; none if it was refused
 
 
-class ReplicaPiece(Struct, tag="replica", array_like=True):
+class ReplicaPiece(Piece, tag="replica", array_like=True):
     """The part of a snapshot that is no broker's."""
 
     number: int
@@ -83,7 +82,7 @@ class ReplicaPiece(Struct, tag="replica", array_like=True):
 class Replica:
     """A broker that is given the records of a log, one after the other."""
 
-    def __init__(self, broker: acks.Broker, *, lease: float, seed: int = 0) -> None:
+    def __init__(self, broker: Broker[Any], *, lease: float, seed: int = 0) -> None:
         self.broker = broker
         self.lease = lease
         self.seed = seed
@@ -104,9 +103,9 @@ class Replica:
         leaving = list(self.those_leaving(proposal))
         self.broker.random.seed(self.seed + record.number)  # all draw the same lots
         batch = Batch(self.clock, [*inputs, *((client, None) for client in leaving)])
-        outgoing = self.broker.carry_out(batch)
-        answers = outgoing[1 : 1 + len(inputs)]
-        return Applied(proposal.server, proposal.number, outgoing, answers)
+        parts = self.broker.carry_out(batch)
+        answers = parts[1 : 1 + len(inputs)]
+        return Applied(proposal.server, proposal.number, parts, answers)
 
     def advance(self, record: Record) -> None:
         """The log's clock goes as fast as ours, but after a silence it is slow: while those who
@@ -153,7 +152,7 @@ class Replica:
 
     def restore(self, piece: bytes) -> None:
         """Take in one of these pieces; this replica is new."""
-        found = decode(piece, ReplicaPiece | self.broker.pieces)
+        (found,) = decode(b"[%s]" % piece, ReplicaPiece | self.broker.pieces)
         if isinstance(found, ReplicaPiece):
             self.number, self.time = found.number, found.time
             self.clock, self.joins = found.clock, found.joins

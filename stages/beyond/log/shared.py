@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from stages.beyond.broker import Settings
+Agreed = dict[str, int | float]
+"""What the servers of a log must agree on, by name."""
 
 
 class Record(NamedTuple):
@@ -23,9 +24,9 @@ class Record(NamedTuple):
 
 
 class SharedLog(Protocol):
-    async def open(self, settings: Settings) -> None:
+    async def open(self, agreed: Agreed) -> None:
         """Begin to use it. Raises OSError, in one line, if it cannot be used, and ValueError if it
-        was begun by servers with other `settings`."""
+        was begun by servers that have `agreed` on something else."""
 
     async def append(self, data: bytes) -> None:
         """Write a record. When this returns it is safe, and it may be there twice."""
@@ -51,16 +52,16 @@ class MemoryLog:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self.settings: Settings = {}
+        self.agreed: Agreed = {}
         self.dropped = 0  # how many of the first records
         self.records: list[Record] = []
         self.snapshot: tuple[int, bytes] | None = None
         self.lock = threading.Lock()
         self.waiting: list[Callable[[], object]] = []
 
-    async def open(self, settings: Settings) -> None:
-        self.settings = self.settings or settings
-        check_agreed(self.settings, settings)
+    async def open(self, agreed: Agreed) -> None:
+        self.agreed = self.agreed or agreed
+        check_agreed(self.agreed, agreed)
 
     async def append(self, data: bytes) -> None:
         with self.lock:
@@ -102,9 +103,9 @@ class MemoryLog:
         """Others may go on."""
 
 
-def check_agreed(begun: Settings, settings: Settings) -> None:
-    """Raise ValueError unless a server has the settings that its log was begun with."""
-    for name, value in settings.items():
+def check_agreed(begun: Agreed, agreed: Agreed) -> None:
+    """Raise ValueError unless a server agrees with those that have begun its log."""
+    for name, value in agreed.items():
         if begun.get(name) != value:
             raise ValueError(
                 f"the servers of a log must agree: expected {name} {begun.get(name)}, got {value}"

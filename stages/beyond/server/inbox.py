@@ -25,16 +25,16 @@ LEAVING = 200
 
 
 class Input(NamedTuple):
-    """What a client has said (None: that it has left), and the future that its handler waits on."""
+    """What a client has said (None: that it has left), and what its handler waits for."""
 
     client: Client
     data: bytes | None
-    outgoing: asyncio.Future[Outgoing]
+    done: asyncio.Future[Outgoing]
 
     def finish(self, outgoing: Outgoing) -> None:
         """Let the handler go on, with what came of it."""
-        if not self.outgoing.done():  # it may have been cancelled
-            self.outgoing.set_result(outgoing)
+        if not self.done.done():  # it may have been cancelled
+            self.done.set_result(outgoing)
 
 
 class Inbox:
@@ -49,7 +49,7 @@ class Inbox:
         said = Input(client, data, asyncio.get_running_loop().create_future())
         self.inputs.append(said)
         self.wake.set()
-        return await said.outgoing
+        return await said.done
 
     def take(self) -> list[Input]:
         """The inputs of the next batch, which may be none. You must finish each of them."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from stages import serve
-from stages.beyond.broker import Batch, Outgoing
+from stages.beyond.broker import Batch, Broker, Outgoing
 from stages.beyond.broker.topic import Client
 
 
@@ -37,21 +37,15 @@ class Sequencer(Protocol):
 
     async def __aexit__(self, *failure: object) -> None: ...
 
-    async def carry_out(self, client: Client, data: bytes | None, /) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None, /) -> Outgoing:
         """Have carried out what a client has said (None: it has left). Returns what came of it,
         once the outlet has that."""
-
-
-class BrokerWithClock(Protocol):
-    @property
-    def due(self) -> float | None: ...
-    def carry_out(self, batch: Batch, /) -> list[Outgoing]: ...
 
 
 class AtOnce:
     """Has everything carried out at once, and by a timer what is due."""
 
-    def __init__(self, broker: BrokerWithClock, outlet: Outlet, time: Callable[[], float]) -> None:
+    def __init__(self, broker: Broker[Any], outlet: Outlet, time: Callable[[], float]) -> None:
         self.broker = broker
         self.outlet = outlet
         self.time = time
@@ -64,7 +58,7 @@ class AtOnce:
         if self.timer:
             self.timer.cancel()
 
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None) -> Outgoing:
         return self.do([(client, data)])
 
     def do(self, inputs: list[tuple[Client, bytes | None]]) -> Outgoing:

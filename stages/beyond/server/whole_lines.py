@@ -44,7 +44,7 @@ def before_quit(data: bytes) -> tuple[bytes, bool]:
 
 
 def cut(data: bytes, most: int) -> Iterator[bytes]:
-    """Cut lines into batches of at most so many."""
+    """Cut lines into parts of at most so many."""
     if data.count(b"\n") < most:
         if data:
             yield data

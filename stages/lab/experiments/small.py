@@ -13,8 +13,8 @@ from typing import Any
 
 from stages import disconnects, settings, wire
 from stages.beyond import acks, replies
-from stages.beyond.broker import Batch, Broker, Outgoing, commands
-from stages.beyond.broker.commands import Message
+from stages.beyond.broker import Batch, Broker, Outgoing, Rules, commands
+from stages.beyond.broker.commands import Ack, Message
 from stages.beyond.broker.topic import Client, Topic
 from stages.beyond.server.connection import Connection
 from stages.connection import Reader
@@ -44,7 +44,7 @@ class Waiting(replies.Server):
 
     async def converse(self, client: Client, reader: Reader) -> None:
         async for data in self.hear(reader):
-            outgoing = await self.carry_out(client, data)
+            outgoing = await self.submit(client, data)
             reached = {each for clients, _ in outgoing for each in clients}
             for each in sorted(reached - {client}):
                 if each in self.connections:  # it may leave while we wait for another
@@ -67,10 +67,10 @@ class Subscribe(commands.Subscribe, tag="subscribe"):
 class Acknowledging(Broker[Topic]):
     """Lesson 8: a message for one is kept until it is acknowledged."""
 
-    commands = (Subscribe, commands.Unsubscribe, commands.Send, acks.Ack)
+    commands = (Subscribe, commands.Unsubscribe, commands.Send, Ack)
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
         self.in_flight: dict[tuple[str, int], tuple[Client, Message]] = {}
 
     def send_to_one(self, topic: Topic, message: Message) -> None:
@@ -79,7 +79,7 @@ class Acknowledging(Broker[Topic]):
             (client,), _ = self.outgoing[-1]
             self.in_flight[topic.name, message.index] = client, message
 
-    def ack(self, command: acks.Ack, client: Client) -> None:
+    def ack(self, command: Ack, client: Client) -> None:
         self.in_flight.pop((command.topic, command.index), None)
         self.answer(client, command)
 
@@ -108,8 +108,8 @@ class Journal(acks.Server):
         await super().__aexit__(*failure)
         self.file.close()
 
-    async def carry_out(self, client: Client, data: bytes | None) -> Outgoing:
+    async def submit(self, client: Client, data: bytes | None) -> Outgoing:
         if data is not None:
             print(json.dumps(data.decode("latin-1")), file=self.file, flush=True)
             os.fsync(self.file.fileno())
-        return await super().carry_out(client, data)
+        return await super().submit(client, data)

@@ -28,7 +28,7 @@ from tqdm import trange
 
 from stages import wire
 from stages.beyond import acks, fast
-from stages.beyond.broker import Batch, commands
+from stages.beyond.broker import Batch, Rules, commands
 from stages.beyond.broker.commands import Answer, Message, Send
 from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
@@ -111,7 +111,7 @@ class TopicByTopic(fast.Broker):
                 messages.append(self.numbered(topic, send))
                 topic.next_index += 1
             topic.cache.extend(message for message in messages if message.cache is not False)
-            self.trim(topic)
+            topic.trim(self.rules.cache_length)
             self.tell_encoded(topic.subscribers.clients, messages)
         self.answer_run(sends, client)
 
@@ -169,7 +169,7 @@ async def stays(server: acks.Server, data: bytes) -> None:
     """Let a client say something, and stay."""
     client = next(server.numbers)
     server.connected(client, Connection(Deaf()))  # type: ignore[arg-type]
-    await server.carry_out(client, data)
+    await server.submit(client, data)
 
 
 def said(topics: int, number: int = MESSAGES) -> bytes:
@@ -204,7 +204,7 @@ def timed(what: Callable[[], object]) -> float:
 
 def profile() -> dict[str, float]:
     """Where a message's time goes in `acks`, in microseconds."""
-    broker = acks.Broker(cache_length=1000)
+    broker = acks.Broker(Rules(cache_length=1000))
     broker.carry_out(Batch(0, [(1, b'{"command":"subscribe","topic":"foo0"}')]))
     data = said(1)
     lines = data.split(b"\n")[:-1]

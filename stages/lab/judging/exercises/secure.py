@@ -4,8 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from stages.beyond.acks import Ack, Subscribe
-from stages.beyond.broker.commands import Command, Send, Unsubscribe
+from stages.beyond.broker.commands import Ack, Command, Send, Subscribe, Unsubscribe
 from stages.beyond.door.users import User
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims
