@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from stages import wire
 from stages.client import conversation
 from stages.client.conversation import MAX_LINE
-from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
+from stages.lab.workbench.record import Arrow, Departure, Step, message_text, printable, shortened
 from stages.patience import patient
 
 GENEROUS = TIMEOUT = 30
@@ -133,8 +133,8 @@ class Peer:
             fields = defaults | fields | {"id": next(number)}
         return conversation.encode(fields, speaks_json=self.speaks_json)
 
-    def note_leaving(self, text: str) -> None:
-        self.transcript.append(Step("leave", self.name, text))
+    def note_leaving(self, how: Departure) -> None:
+        self.transcript.append(Step.of_departure(self.name, how))
 
     def note(self, line: str) -> None:
         self.transcript.append(Step.of_line(self.name, line))
@@ -217,12 +217,12 @@ class Peer:
         if self.speaks_json and message.get("success") is False:
             message = {"error": f"{message['reason']} {message.get('detail', '')}"}
         if message.get("topic") != self.private and "success" not in message and self.transcript:
-            kind, text = (
-                ("error", shortened(printable(str(message["error"]))))
-                if "error" in message
-                else ("deliver", "")
-            )
-            self.transcript[-1].arrows.append(Arrow(kind, self.name, text or message_text(message)))
+            if "error" in message:
+                text = shortened(printable(str(message["error"])))
+                arrow = Arrow("error", self.name, text)
+            else:
+                arrow = Arrow("deliver", self.name, message_text(message))
+            self.transcript[-1].arrows.append(arrow)
         return message
 
     async def rest(self) -> list[Message]:

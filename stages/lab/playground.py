@@ -159,7 +159,7 @@ class Playground:
         await self.play_again(self.lab.steps)
 
     async def step_back(self) -> None:
-        done = [step for step in self.lab.steps if step.text != "is disconnected"]
+        done = [step for step in self.lab.steps if step.departure != "is disconnected"]
         await self.play_again(done[:-1])
         self.first = max(0, len(self.lab.steps) - 1)
 

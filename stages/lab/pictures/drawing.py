@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from stages.lab.pictures.columns import PAD, SERVER, WIDEST, Columns, box_width, place, title_of
 from stages.lab.pictures.svg import svg, width_of, words
-from stages.lab.workbench.record import Arrow, Step
+from stages.lab.workbench.record import Arrow, Fate, Step
 
 Chip = tuple[str, str]
 """A message that the server keeps: kind (new, old, chip) and text."""
@@ -137,11 +137,10 @@ class Drawing:
         crosses = [cross(self.x[name], y) for name in names]
         self.put("other", *crosses, self.beside(text, self.x[names[0]], y + 5))
 
-    def draw_fate(self, fate: str) -> None:
+    def draw_fate(self, fate: Fate) -> None:
         self.y += ROW - 8
-        kept = fate.endswith("kept")
-        text = f"{'○' if kept else '✗'} {fate}"
-        self.put("kept" if kept else "gone", self.beside(text, self.x[SERVER], self.y - 6))
+        text = f"{'○' if fate.kept else '✗'} {fate}"
+        self.put("kept" if fate.kept else "gone", self.beside(text, self.x[SERVER], self.y - 6))
 
     def draw_kept(self, topic: str, chips: list[Chip]) -> None:
         """Draw what is kept of a topic, across the server's lane."""

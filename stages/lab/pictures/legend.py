@@ -6,7 +6,7 @@ from typing import Any
 from stages.lab.pictures.columns import PAD
 from stages.lab.pictures.drawing import ROW, STYLE, arrow_line, cross
 from stages.lab.pictures.svg import bundle, svg, width_of
-from stages.lab.workbench.record import Arrow
+from stages.lab.workbench.record import LOST
 
 ARROWS = {
     "send": "a command that sends a message",
@@ -40,7 +40,7 @@ class Legend:
             return f'<g class="{kind}">{sample}</g>{words}'
 
         for kind, text in ARROWS.items():
-            lost = Arrow(kind, "", "").is_lost
+            lost=kind in LOST
             parts.append(row(kind, arrow_line(PAD, PAD + SAMPLE, y + 16, lost=lost), text))
             y += ROW - 4
         for kind, text in CHIPS.items():

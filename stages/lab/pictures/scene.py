@@ -170,7 +170,7 @@ class Scene:
             for box in dict.fromkeys(self.box_of[arrow.who] for arrow in each.arrows):
                 arrows = [arrow for arrow in each.arrows if self.box_of[arrow.who] == box]
                 parts.append(self.delivery(arrows, each.leaves, each.arrives))
-        if beat.step.fate.endswith("gone"):
+        if beat.step.fate and not beat.step.fate.kept:
             x, y = self.way(beat.step.who)[1]
             parts.append(self.bang("lost", (x, y), beat.at_server))
         return "".join(parts)

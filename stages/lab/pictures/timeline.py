@@ -84,7 +84,7 @@ def said(step: Step) -> str:
 
 
 def outcome(step: Step, before: Step | None) -> str:
-    parts = [*told_of_arrows(step), *([step.fate] if step.fate else [])]
+    parts = [*told_of_arrows(step), *([str(step.fate)] if step.fate else [])]
     if step.kind == "restart" and before and any(before.kept.values()):
         parts.append("it has all it kept" if any(step.kept.values()) else "all it kept is gone")
     if step.kind == "leave" and not step.arrows:

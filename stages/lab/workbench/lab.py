@@ -21,7 +21,15 @@ from stages.client.conversation import MAX_LINE, Line, Verbs, decode, encode, ki
 from stages.lab.pictures.diagram import Diagram
 from stages.lab.pictures.film import Film
 from stages.lab.workbench.reading import stage_name
-from stages.lab.workbench.record import Arrow, Step, message_text, printable, shortened
+from stages.lab.workbench.record import (
+    Arrow,
+    ArrowKind,
+    Departure,
+    Step,
+    message_text,
+    printable,
+    shortened,
+)
 from stages.lab.workbench.state import State, state_of
 from stages.patience import patient
 
@@ -97,7 +105,7 @@ class Tap(Connection):
             problem = line.get("detail") or line.get("error") or line.get("reason", line)
             return Arrow("error", self.name, shortened(printable(str(problem))))
         replayed = cause.kind == "subscribe" and cause.who == self.name
-        kind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
+        kind: ArrowKind = "lost" if self.gone.done() else "replay" if replayed else "deliver"
         topic, index = line.get("topic", ""), line.get("index")
         return Arrow(kind, self.name, message_text(line), topic, index)
 
@@ -228,15 +236,17 @@ class Lab:
 
     def note_disconnection(self, name: str) -> None:
         """Note that the server has closed a connection; outside of a step, it knows what it knew."""
-        known = replace(self.steps[-1], kind="leave", who=name, text="is disconnected")
-        self.steps.append(replace(known, command={}, arrows=[], answer="", fate=""))
+        last, step = self.steps[-1], Step.of_departure(name, "is disconnected")
+        step.kept, step.held, step.on_disk = last.kept, last.held, last.on_disk
+        step.subscribers = last.subscribers
+        self.steps.append(step)
 
     def restart(self, server: serve.Handler) -> None:
         """Stop the server, as a crash would, and run another in its place. All clients lose their
         connection."""
         first = len(self.steps)
         self.steps.append(Step("restart", "server", "restarts"))
-        self.steps += [Step("leave", name, "is disconnected") for name in self.clients]
+        self.steps += [Step.of_departure(name, "is disconnected") for name in self.clients]
         self.stop()
         self.server = server
         self.background = self.run(self, self.tap)
@@ -340,8 +350,8 @@ class NamedClient(Verbs):
         """Break off as in a crash, without a goodbye, and wait until the server has noticed."""
         await self.hang_up("breaks off", lambda: self.lab.background.reset(self.writer))
 
-    async def hang_up(self, text: str, hang_up: Callable[[], None]) -> None:
-        async with self.lab.step(Step("leave", self.name, text), by=self):
+    async def hang_up(self, how: Departure, hang_up: Callable[[], None]) -> None:
+        async with self.lab.step(Step.of_departure(self.name, how), by=self):
             del self.lab.clients[self.name]
             hang_up()
             await self.patiently(

@@ -2,7 +2,7 @@
 each, and what became of it."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from stages import wire
 from stages.client.conversation import decode
@@ -14,6 +14,27 @@ Held = dict[tuple[str, str], list[dict[str, Any]]]
 """Messages that it keeps until a worker has done them, by topic and worker."""
 
 LONGEST_TEXT, LONGEST_MSG = 48, 24  # characters shown
+
+
+StepKind = Literal["connect", "subscribe", "send", "other", "leave", "restart"]
+
+ArrowKind = Literal["deliver", "replay", "error", "lost", "missed"]
+"""To a client that is gone: lost, or missed (but kept)."""
+
+LOST = ("lost", "missed")
+
+Departure = Literal["leaves", "closes its half", "breaks off", "is disconnected"]
+"""How a connection ends: by its client, with a goodbye or without, or by the server."""
+
+
+class Fate(NamedTuple):
+    """What became of a message that went to nobody."""
+
+    reached: Literal["nobody there", "nobody is free", "sent to nobody"]
+    kept: bool
+
+    def __str__(self) -> str:
+        return f"{self.reached}: {'kept' if self.kept else 'gone'}"
 
 
 def shortened(text: str, length: int = LONGEST_TEXT) -> str:
@@ -79,7 +100,7 @@ class Subscriber:
 class Arrow:
     """Something the server wrote to a client."""
 
-    kind: str  # deliver, replay, error; to a client that is gone: lost, or missed (but kept)
+    kind: ArrowKind
     who: str
     text: str
     topic: Any = ""
@@ -91,7 +112,7 @@ class Arrow:
 
     @property
     def is_lost(self) -> bool:
-        return self.kind in ("lost", "missed")
+        return self.kind in LOST
 
     @property
     def label(self) -> str:
@@ -111,7 +132,7 @@ class Known(Protocol):
 class Step:
     """Something a client did, and what came of it; or a restart of the server, by nobody."""
 
-    kind: str  # connect, subscribe, send, other, leave, restart
+    kind: StepKind
     who: str
     text: str
     command: wire.Command = field(default_factory=dict)
@@ -121,7 +142,13 @@ class Step:
     held: Held = field(default_factory=dict)
     subscribers: dict[str, list[Subscriber]] = field(default_factory=dict)
     on_disk: bool = False  # whether what is kept survives the server
-    fate: str = ""  # of a message that went to nobody
+    fate: Fate | None = None
+    departure: Departure | None = None
+
+    @classmethod
+    def of_departure(cls, who: str, how: Departure) -> "Step":
+        """The end of a client's connection."""
+        return cls("leave", who, how, departure=how)
 
     @classmethod
     def of_line(cls, who: str, line: str) -> "Step":
@@ -132,7 +159,8 @@ class Step:
     @classmethod
     def of(cls, who: str, command: wire.Command) -> "Step":
         """A command of a client."""
-        kind = command["command"] if command["command"] in ("subscribe", "send") else "other"
+        kinds: dict[Any, StepKind] = {"subscribe": "subscribe", "send": "send"}
+        kind = kinds.get(command["command"], "other")
         return cls(kind, who, command_text(command), command)
 
     @property
@@ -163,7 +191,8 @@ class Step:
             # Where messages have no index, a full cache of equal ones does not change.
             same = messages and "index" not in messages[-1]
             same = same and messages[-1].get("msg") == self.command.get("msg")
-            is_kept = self.kept != before or same
-            who = "nobody is free" if is_kept else "sent to nobody"
-            who = who if self.subscribers.get(topic) else "nobody there"
-            self.fate = f"{who}: {'kept' if is_kept else 'gone'}"
+            is_kept = bool(self.kept != before or same)
+            if not self.subscribers.get(topic):
+                self.fate = Fate("nobody there", is_kept)
+            else:
+                self.fate = Fate("nobody is free" if is_kept else "sent to nobody", is_kept)

@@ -33,9 +33,9 @@ async def replay(steps: list[Step], lab: Lab, known: set[str], new_server: Any) 
             case "restart":
                 server: serve.Handler = new_server()
                 lab.restart(server)
-            case "leave" if client and step.text == "breaks off":
+            case "leave" if client and step.departure == "breaks off":
                 await client.break_off()
-            case "leave" if client and step.text == "leaves":
+            case "leave" if client and step.departure == "leaves":
                 await client.leave()
             case _ if client and step.command:
                 await repeat(step.command, client, known)

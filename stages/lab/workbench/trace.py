@@ -5,7 +5,8 @@ import ast
 import asyncio
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,13 @@ from types import FrameType
 from typing import Any
 
 import stages
+from stages.beyond.broker import Batch, Outgoing
 from stages.lab.workbench.lab import PING, Lab, Tap
 
 HOME = Path(stages.__file__).parent
-PLUMBING = {"__init__", "addresses", "commands", "connection", "first_line", "log_filters"}
-PLUMBING |= {"serve", "settings", "signals", "wire"}
+ROOMS = {HOME, *(HOME / "beyond" / room for room in ("", "broker", "server", "log", "door"))}
+PLUMBING = {"__init__", "addresses", "command_line", "commands", "connection", "first_line"}
+PLUMBING |= {"log_filters", "patience", "serve", "settings", "signals", "wire"}
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,9 @@ def places(path: str) -> dict[int, tuple[Function, tuple[int, ...]]]:
 
 
 @cache
-def is_ours(path: str) -> bool:
-    return HOME in Path(path).parents
-
-
-@cache
 def is_of_stage(path: str) -> bool:
     """Whether a file has the rules of a stage."""
-    return Path(path).parent in (HOME, HOME / "beyond") and Path(path).stem not in PLUMBING
+    return Path(path).parent in ROOMS and Path(path).stem not in PLUMBING
 
 
 def functions(node: ast.AST, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -98,6 +96,28 @@ def end_of_head(statement: ast.stmt) -> int:
     return body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
 
 
+FOR_CLIENT: ContextVar[bool] = ContextVar("FOR_CLIENT", default=False)
+"""Whether a task does what a client has said, or that it has left. It does not where it answers a
+ping of the lab, or does something by itself."""
+
+
+def note_what_was_said(said: Iterable[bytes | None]) -> None:
+    """A task has been given what clients have said; a departure (None, or nothing) counts, too."""
+    lines = [line for data in said for line in (data or b"leaves").splitlines()]
+    FOR_CLIENT.set(not all(map(PING.search, lines)))
+
+
+def tells(read: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
+    """A method of a reader that tells what it returns."""
+
+    async def reads(*arguments: Any) -> bytes:
+        data = await read(*arguments)
+        note_what_was_said([data])
+        return data
+
+    return reads
+
+
 class TracedLab(Lab):
     """A lab that notes what runs in its server."""
 
@@ -105,8 +125,21 @@ class TracedLab(Lab):
         self.ran: dict[int, dict[Function, set[int]]] = {}
         super().__init__(*arguments)
 
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        if broker := getattr(self.server, "broker", None):
+            carry_out = broker.carry_out
+
+            def carries_out(batch: Batch) -> list[Outgoing]:
+                note_what_was_said(data for _, data in batch.inputs)
+                return carry_out(batch)  # type: ignore[no-any-return]
+
+            broker.carry_out = carries_out
+
     async def handle_client(self, reader: asyncio.StreamReader, tap: Tap) -> None:
         sys.settrace(self.called)  # for the thread in which this server runs
+        for name in ("read", "readline", "readuntil", "readexactly"):
+            setattr(reader, name, tells(getattr(reader, name)))
         await super().handle_client(reader, tap)
 
     def called(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -126,7 +159,7 @@ class TracedLab(Lab):
 
     def note(self, frame: FrameType) -> None:
         place = places(frame.f_code.co_filename).get(frame.f_lineno)
-        if place and self.steps and is_for_client(frame):
+        if place and self.steps and FOR_CLIENT.get():
             function, lines = place
             calls = self.ran.setdefault(len(self.steps) - 1, {})
             calls.setdefault(function, set()).update(lines)
@@ -140,27 +173,3 @@ class TracedLab(Lab):
             ]
             for n in range(len(self.steps))
         ]
-
-
-def is_for_client(frame: FrameType | None) -> bool:
-    """Whether a frame handles what a client has said, or that it has left: no ping of the lab, no
-    question of the lab about the state, and nothing that a server does by itself."""
-    while frame and is_ours(frame.f_code.co_filename):
-        if frame.f_code.co_filename.endswith("state.py"):
-            return False
-        if lines := said_in(frame):
-            return not all(map(PING.search, lines))
-        if frame.f_code.co_filename == __file__:  # the handler of a connection
-            return True
-        frame = frame.f_back
-    return False
-
-
-def said_in(frame: FrameType) -> list[bytes]:
-    """The lines that a function is working on; a departure counts as one."""
-    parameters = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-    given = {name: frame.f_locals.get(name) for name in parameters}
-    inputs = getattr(given.get("batch"), "inputs", given.get("inputs") or [])
-    said = [data or b"(has left)" for _, data, *_ in inputs]
-    said += [value for value in frame.f_locals.values() if isinstance(value, bytes)]
-    return [line for data in said for line in data.splitlines()]
