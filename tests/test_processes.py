@@ -10,7 +10,7 @@ import psutil
 import pytest
 from test_command_line import talk
 
-from stages.lab.workbench.processes import Program
+from stages.lab.workbench.processes import Foreign
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,13 +20,13 @@ pytestmark = [
 KERNEL = """
 import sys, time
 from stages.lab.experiments import crash
-from stages.lab.workbench.processes import Program
+from stages.lab.workbench.processes import Foreign
 
-server, node = crash.Process("stages.last_seen"), Program()
-node.command = [sys.executable, "-c", "import time; time.sleep(600)"]
+server = crash.Process("stages.last_seen")
+node = Foreign([sys.executable, "-c", "import time; time.sleep(600)"])
 node.start()
 try:
-    print(server.port, server.popen.pid, node.process.pid, node.guardian.pid, flush=True)
+    print(server.port, server.process.pid, node.process.pid, node.guardian.pid, flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -90,8 +90,7 @@ def test_a_kernel_that_is_killed_takes_all_with_it(number: signal.Signals) -> No
 
 
 def test_a_program_that_is_killed_takes_its_guardian_with_it_and_can_be_started_again() -> None:
-    program = Program()
-    program.command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    program = Foreign([sys.executable, "-c", "import time; time.sleep(600)"])
     for _ in range(2):
         program.start()
         processes = program.process, program.guardian

@@ -16,6 +16,7 @@ from stages import STAGES
 from stages.lab.bench import wires
 from stages.lab.bench.wires import Wire
 from stages.lab.workbench import engine
+from stages.lab.workbench.processes import Foreign
 
 if TYPE_CHECKING:
     import psutil
@@ -145,14 +146,13 @@ def running(name: str) -> Iterator[tuple[int, "psutil.Process"]]:
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder, beside as nodes:
         command = kind.command(port, folder)
         command += ["--engine", engine.addresses(nodes)] if nodes else []
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            try:
-                wait_until_listening(name, port, process)
-                yield port, psutil.Process(process.pid)
-            finally:
-                process.kill()
+        server = Foreign(command)
+        server.start(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            wait_until_listening(name, port, server.process)
+            yield port, psutil.Process(server.process.pid)
+        finally:
+            server.kill()
 
 
 def wait_until_listening(name: str, port: int, process: "subprocess.Popen[str]") -> None:

@@ -2,14 +2,13 @@
 
 import atexit
 import itertools
-import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.client import Client
-from stages.lab.workbench import processes
+from stages.lab.workbench.processes import Stage
 
 FOLDER = TemporaryDirectory(ignore_cleanup_errors=True)
 atexit.register(FOLDER.cleanup)
@@ -27,29 +26,18 @@ def burn(path: str) -> None:
         file.unlink()
 
 
-class Process:
-    """The program `python -m MODULE 0 FLAGS`, which serves on a free port."""
-
-    def __init__(self, module: str, *flags: str) -> None:
-        command = processes.module(module, "0", "--quiet", *flags)
-        self.popen = processes.started(command, stdout=subprocess.PIPE)
-        assert self.popen.stdout
-        self.port = int(self.popen.stdout.readline().rpartition(":")[2])
+class Process(Stage):
+    """A stage in a process of its own."""
 
     def is_busy(self) -> bool:
         """Whether it works all the same when it has nothing to do: a fifth of a second's time,
         within one second."""
         import psutil  # a browser has none
 
-        process = psutil.Process(self.popen.pid)
+        process = psutil.Process(self.process.pid)
         before = sum(process.cpu_times()[:2])
         time.sleep(1)
         return bool(sum(process.cpu_times()[:2]) - before > 0.2)
-
-    def kill(self) -> None:
-        """Give it no time for anything."""
-        self.popen.kill()
-        self.popen.communicate()
 
 
 if sys.platform == "emscripten":

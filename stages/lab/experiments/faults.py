@@ -30,7 +30,7 @@ from stages.command_line import Parser
 from stages.lab.pictures.plot import as_image, figure
 from stages.lab.progress import progress
 from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
-from stages.lab.workbench.processes import Program, module
+from stages.lab.workbench.processes import Stage
 from stages.patience import patient
 
 RECORDED = Path(__file__).with_name("faults.json")
@@ -75,15 +75,10 @@ class Findings:
         return "\n".join(lines)
 
 
-class Server(Program):
-    """A server of the cluster, in a process of its own, always on the same port."""
-
-    def __init__(self, port: int, engine: str) -> None:
-        self.port = port
-        settings = ["--engine", engine, "--lease", str(LEASE), "--log-limit", "300000"]
-        address = [str(port), "--host", "127.0.0.1"]
-        self.command = module("stages.beyond.cluster", *address, "--quiet", *settings)
-        self.start()
+def server_at(port: int, engine: str) -> Stage:
+    """A server of the cluster, always on the same port."""
+    settings = ["--engine", engine, "--lease", str(LEASE), "--log-limit", "300000"]
+    return Stage("stages.beyond.cluster", "--host", "127.0.0.1", *settings, port=port)
 
 
 class Load:
@@ -223,7 +218,7 @@ async def kill_in_turns(times: int) -> Findings:
     with launch_cluster() as nodes:
         findings = Findings(engine=nodes[0].ask("varz")["version"])
         async with AsyncExitStack() as stack:
-            servers = [Server(port, addresses(nodes)) for port in free_ports(2)]
+            servers = [server_at(port, addresses(nodes)) for port in free_ports(2)]
             for server in servers:
                 stack.callback(server.kill)
             load = Load([server.port for server in servers])

@@ -6,7 +6,6 @@ $ python -m stages.lab.experiments.siege
 import asyncio
 import itertools
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -19,6 +18,7 @@ from stages.client import Client
 from stages.lab.experiments import crash
 from stages.lab.experiments.doors import Authority, file_of
 from stages.lab.experiments.faults import running
+from stages.lab.workbench import processes
 from stages.lab.workbench.reading import aligned
 
 HOST, TRIPS = "127.0.0.1", 1000
@@ -102,11 +102,12 @@ async def round_trips(port: int, authority: Authority) -> list[float]:
 
 
 def measure(name: str, port: int, authority: Authority) -> list[str]:
-    with subprocess.Popen([sys.executable, __file__, name, str(port)]) as attackers:
-        try:
-            took = asyncio.run(round_trips(port, authority))
-        finally:
-            attackers.kill()
+    attackers = processes.Program([sys.executable, __file__, name, str(port)])
+    attackers.start(stderr=None)
+    try:
+        took = asyncio.run(round_trips(port, authority))
+    finally:
+        attackers.kill()
     hundredths = statistics.quantiles(took, n=100)
     return [name, f"{statistics.median(took):.2f} ms", f"{hundredths[98]:.2f} ms"]
 
@@ -115,17 +116,13 @@ def main() -> None:
     authority = Authority()
     certificate = authority.certificate("localhost")
     settings = ["--users", file_of(alice="mail/*"), "--certificate", certificate]
-    module = ["-m", "stages.beyond.secure", "0", "--quiet", "--data", crash.new_file()]
     rows = [["", "median", "99 of 100"]]
-    command = [sys.executable, *module, *settings]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout
-            port = int(server.stdout.readline().rpartition(":")[2])
-            for name in tqdm(ATTACKS, unit="attack", delay=2):
-                rows.append(measure(name, port, authority))
-        finally:
-            server.kill()
+    server = processes.Stage("stages.beyond.secure", "--data", crash.new_file(), *settings)
+    try:
+        for name in tqdm(ATTACKS, unit="attack", delay=2):
+            rows.append(measure(name, server.port, authority))
+    finally:
+        server.kill()
     print(aligned(rows))
 
 

@@ -147,7 +147,7 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
     import psutil  # a browser has none
 
     server = crash.Server(stage, "--cache-length", "0")
-    resident = psutil.Process(server.popen.pid).memory_info
+    resident = psutil.Process(server.process.pid).memory_info
     async with await server.connect() as sender, await server.connect() as stuck:
         await stuck.subscribe("foo")
         transport_of(stuck).pause_reading()

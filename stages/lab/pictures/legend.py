@@ -40,7 +40,7 @@ class Legend:
             return f'<g class="{kind}">{sample}</g>{words}'
 
         for kind, text in ARROWS.items():
-            lost=kind in LOST
+            lost = kind in LOST
             parts.append(row(kind, arrow_line(PAD, PAD + SAMPLE, y + 16, lost=lost), text))
             y += ROW - 4
         for kind, text in CHIPS.items():

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from stages.beyond.log.jetstream import OLDEST
-from stages.lab.workbench.processes import Program
+from stages.lab.workbench.processes import Foreign
 from stages.patience import patient
 
 HOW_TO_GET_IT = (
@@ -81,7 +81,7 @@ def version_of(path: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", said)[:3]))
 
 
-class Node(Program):
+class Node(Foreign):
     """A process of the engine, with its data."""
 
     def __init__(self, path: str, folder: Path, name: str, ports: Sequence[int], routes: str):
@@ -100,7 +100,7 @@ class Node(Program):
             ),
             encoding="utf-8",
         )
-        self.command = [path, "--config", str(configuration)]
+        super().__init__([path, "--config", str(configuration)])
         self.said = folder / f"{name}.log"
         self.start()
 

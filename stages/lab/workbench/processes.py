@@ -31,6 +31,9 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 GUARD = f"{FOLLOW}\nfollow(int(sys.argv[1]))"
 
 
+NOWHERE: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
 def started(command: list[str], **streams: Any) -> subprocess.Popen[str]:
     """Start a program in a process group of its own, with a pipe as its standard input."""
     how = {"stdin": subprocess.PIPE, "text": True} | APART | streams
@@ -46,16 +49,40 @@ def module(name: str, *arguments: str) -> list[str]:
 class Program:
     """A process that can be killed, and started again by the same command."""
 
-    command: list[str]
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
 
     def start(self, **streams: Any) -> None:
-        """Start it, and a guardian that kills it when we are gone."""
-        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = started(self.command, **(nowhere | streams))
-        guard = [sys.executable, "-S", "-c", GUARD, str(self.process.pid)]
-        self.guardian = started(guard, **nowhere)
+        self.process = started(self.command, **(NOWHERE | streams))
 
     def kill(self) -> None:
-        for process in (self.guardian, self.process):
-            process.kill()
-            process.communicate()
+        """Give it no time for anything."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class Stage(Program):
+    """The program `python -m MODULE PORT --quiet FLAGS`, and the port on which it serves."""
+
+    def __init__(self, name: str, *flags: str, port: int = 0) -> None:
+        super().__init__(module(name, str(port), "--quiet", *flags))
+        self.start()
+
+    def start(self, **streams: Any) -> None:
+        super().start(stdout=subprocess.PIPE, **streams)
+        assert self.process.stdout
+        self.port = int(self.process.stdout.readline().rpartition(":")[2])
+
+
+class Foreign(Program):
+    """A program that does not watch its standard input: a guardian kills it when we are gone."""
+
+    def start(self, **streams: Any) -> None:
+        super().start(**streams)
+        guard = [sys.executable, "-S", "-c", GUARD, str(self.process.pid)]
+        self.guardian = started(guard, **NOWHERE)
+
+    def kill(self) -> None:
+        self.guardian.kill()
+        self.guardian.communicate()
+        super().kill()

@@ -159,8 +159,10 @@ class Step:
     @classmethod
     def of(cls, who: str, command: wire.Command) -> "Step":
         """A command of a client."""
-        kinds: dict[Any, StepKind] = {"subscribe": "subscribe", "send": "send"}
-        kind = kinds.get(command["command"], "other")
+        verb = command["command"]
+        kind: StepKind = (
+            "subscribe" if verb == "subscribe" else "send" if verb == "send" else "other"
+        )
         return cls(kind, who, command_text(command), command)
 
     @property
