@@ -20,7 +20,7 @@ from peer import Peer
 from slowly import be_patient
 
 from stages import serve
-from stages.lab.workbench.record import Step
+from stages.lab.pictures.record import Step
 from stages.patience import patient
 from stages.settings import trial_settings
 

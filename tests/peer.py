@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from stages import wire
 from stages.client import conversation
 from stages.client.conversation import MAX_LINE
-from stages.lab.workbench.record import Arrow, Departure, Step, message_text, printable, shortened
+from stages.lab.pictures.record import Arrow, Departure, Step, message_text, printable, shortened
 from stages.patience import patient
 
 GENEROUS = TIMEOUT = 30

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stages.beyond.log.file import Log
-from stages.lab.memory import loop as memory
-from stages.lab.memory import network
+from stages.lab.simulated import loop as memory
+from stages.lab.simulated import network
 
 
 class Loop(memory.Loop):

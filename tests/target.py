@@ -115,7 +115,7 @@ def serving(target: str | type[serve.Handler], folder: str) -> Iterator[Address]
         target = load(target)
     if isinstance(target, type):
         # Not at the top: the program, which starts often, goes without.
-        from stages.lab.memory import guests, loop
+        from stages.lab.simulated import guests, loop
         from stages.lab.workbench.background import Background
 
         in_memory = isinstance(asyncio._get_running_loop(), loop.Loop)

@@ -13,7 +13,7 @@ from stages.lab.bench import servers, wires
 from stages.lab.bench.client import acks_of_json, acks_of_redis
 from stages.lab.bench.results import RECORDED, Run, drawn, from_rounds
 from stages.lab.bench.works import WORKS, wire_for
-from stages.lab.experiments import steps
+from stages.lab.lessons.fast import steps
 from stages.patience import patient
 
 pytestmark = pytest.mark.slow

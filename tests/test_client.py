@@ -457,3 +457,8 @@ async def test_follow_leaves_a_server_that_is_silent(monkeypatch: pytest.MonkeyP
         assert (await anext(messages))["msg"] == "a"
         await messages.aclose()
     assert len(reports) == 1
+
+
+def test_it_knows_all_reasons_that_a_server_may_end_a_connection_with() -> None:
+    reasons = connection.TOO_SLOW, connection.NOT_STORED, connection.NOT_KNOWN
+    assert reasons == conversation.CLOSE_REASONS

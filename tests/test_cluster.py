@@ -26,7 +26,7 @@ from stages.beyond.broker import Rules
 from stages.beyond.log import order
 from stages.beyond.log.replica import CLIENTS, Proposal, Replica
 from stages.beyond.log.shared import MemoryLog, Record, SharedLog, memory_log
-from stages.lab.experiments.by_hand import LogByHand
+from stages.lab.lessons.cluster.by_hand import LogByHand
 from stages.patience import patient
 
 pytestmark = pytest.mark.slow

@@ -32,7 +32,7 @@ from stages.beyond.log import journal
 from stages.beyond.log.file import Log
 from stages.beyond.server.inbox import Inbox, Input
 from stages.lab import launch
-from stages.lab.experiments import crash
+from stages.lab.lessons.durable import crash
 from stages.patience import patient
 
 Restart = Callable[[], Awaitable[Peer]]

@@ -21,7 +21,7 @@ from stages.beyond import cluster
 from stages.beyond.log import jetstream
 from stages.beyond.log.jetstream import JetStream
 from stages.beyond.log.shared import Record
-from stages.lab.experiments import faults
+from stages.lab.lessons.cluster import faults
 from stages.lab.workbench import engine
 from stages.lab.workbench.engine import Node, addresses, launch_cluster
 from stages.patience import patient

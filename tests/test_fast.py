@@ -26,7 +26,7 @@ from stages.beyond import acks, durable, fast
 from stages.beyond.broker import Batch, Outgoing, Rules, commands
 from stages.beyond.server import whole_lines
 from stages.beyond.server.connection import Connection
-from stages.lab.experiments.steps import Deaf
+from stages.lab.lessons.fast.steps import Deaf
 from stages.patience import patient
 
 SEND = {"command": "send", "topic": "news", "msg": "x", "delivery": "all"}

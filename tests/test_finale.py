@@ -3,7 +3,7 @@
 import pytest
 
 from stages import STAGES
-from stages.lab.experiments import finale
+from stages.lab.lessons import finale
 
 pytestmark = pytest.mark.slow
 

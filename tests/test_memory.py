@@ -18,8 +18,8 @@ import pytest
 from stages import basic, serve
 from stages.client import Client
 from stages.lab.judging.shared_tests import run_tests
-from stages.lab.memory import NotInABrowser, guests, network
-from stages.lab.memory.loop import Loop, Stuck
+from stages.lab.simulated import NotInABrowser, guests, network
+from stages.lab.simulated.loop import Loop, Stuck
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ pytestmark = [
 
 KERNEL = """
 import sys, time
-from stages.lab.experiments import crash
+from stages.lab.lessons.durable import crash
 from stages.lab.workbench.processes import Foreign
 
 server = crash.Process("stages.last_seen")

@@ -29,7 +29,7 @@ from stages.beyond.door import guard, users
 from stages.client import Client
 from stages.client.follow import follow
 from stages.client.work import work
-from stages.lab.experiments.relay import Relay
+from stages.lab.lessons.secure.relay import Relay
 from stages.patience import patient
 
 pytestmark = pytest.mark.slow

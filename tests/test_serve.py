@@ -14,7 +14,7 @@ from stages import basic, caching, command_line, delivery, serve
 from stages.beyond import acks, cluster, durable
 from stages.beyond.server.connection import Connection
 from stages.command_line import Parser, build
-from stages.lab.experiments import small
+from stages.lab.lessons import small
 from stages.patience import patient
 from stages.settings import settings_of, trial_settings
 from stages.signals import wake_the_loop

@@ -247,6 +247,7 @@ def test_what_was_not_answered_with_success_was_not_sent(
             lines.readline()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(patient(60))  # the client may fail before it connects
         thread = threading.Thread(target=serve)
         thread.start()
         result = client(

@@ -20,9 +20,9 @@ from ssl import SSLContext, create_default_context
 from typing import Any
 
 from stages import wire
-from stages.beyond.server.connection import NOT_KNOWN
 from stages.client import Client
 from stages.client.addresses import addresses
+from stages.client.conversation import NOT_KNOWN
 from stages.client.follow import follow
 from stages.command_line import Parser
 from stages.signals import wake_the_loop

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from stages import wire
-from stages.beyond.server.connection import CLOSE_REASONS, NOT_KNOWN
 
 MAX_LINE = 64 * wire.LIMIT
 """The longest line expected from a server, in bytes: escapes can make a line longer than it was
@@ -17,6 +16,10 @@ sent."""
 PROBE = b'{"command": "which wire do you speak?"}\n'
 """Nonsense on either wire, and so answered on either: in a dict literal up to stage `disconnects`,
 then in JSON."""
+
+NOT_KNOWN = "Not known"
+CLOSE_REASONS = ("Too slow", "Could not store", NOT_KNOWN)
+"""Why a server may end a connection."""
 
 Line = dict[str, Any]
 """What a server has said."""

@@ -5,16 +5,16 @@
     await alice.subscribe("foo")
     lab.diagram()      # or lab.film()
 
-Its folders: the `workbench` (launch, clients, the record of what went over the wire), the
-`pictures` made of the record, the `judging` of a class by exercises and tests, and the
-`experiments` of single lessons.
+Its folders: the `workbench` (launch, clients), `pictures` (of the record of what went over the
+wire), `judging` (a class, by exercises and tests), `lessons` (the experiments of each), `bench`, and
+what a browser lacks, `simulated`.
 """
 
 from stages.lab.judging.check import check
 from stages.lab.judging.guess import guessed, reveal
-from stages.lab.pictures.compare import compare
 from stages.lab.pictures.legend import legend
 from stages.lab.workbench.background import launch
+from stages.lab.workbench.compare import compare
 from stages.lab.workbench.reading import changes, overview, show
 
 __all__ = [

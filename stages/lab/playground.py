@@ -19,10 +19,10 @@ from stages import STAGES, settings
 from stages.client.conversation import kind_of, rejection
 from stages.lab import stories
 from stages.lab.pictures.film import Film
+from stages.lab.pictures.record import Step
 from stages.lab.pictures.svg import image
 from stages.lab.workbench.background import Background
 from stages.lab.workbench.reading import stage_name
-from stages.lab.workbench.record import Step
 from stages.lab.workbench.replay import SINCE, knows, replay
 from stages.lab.workbench.trace import TracedLab
 

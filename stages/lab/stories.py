@@ -6,7 +6,6 @@ In a notebook: `await compare(stories.payments, caching.Server(), last_seen.Serv
 """
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,8 +18,7 @@ from stages import basic, caching, delivery, disconnects, last_seen, settings
 from stages.beyond import acks, cluster, durable, fast, replies, secure, slow_consumers
 from stages.beyond.door.users import User, hash_of
 from stages.beyond.secure import Door
-from stages.lab.experiments import crash
-from stages.lab.pictures.compare import Story, compare
+from stages.lab.workbench.compare import Story, compare
 from stages.lab.workbench.lab import Lab
 
 
@@ -106,23 +104,29 @@ async def restart(lab: Lab) -> None:
     """A job is accepted, and the server restarts."""
     boss = await lab.connect("boss")
     await boss.send("jobs", "wash the car", delivery="one")
-    server: Any = lab.server
-    is_plain = not dataclasses.is_dataclass(server)  # `basic` has no settings
-    lab.restart(type(server)() if is_plain else dataclasses.replace(server))
+    lab.restart(again(lab.server))
     boss, bob = await lab.connect("boss"), await lab.connect("bob")
     await bob.subscribe("jobs", **as_worker(lab))
     await boss.send("jobs", "feed the cat", delivery="one")
+
+
+def again(server: Any, burns: bool = False) -> Any:
+    """A server with the same settings, and the same file; or another one, if that burns."""
+    kind = type(server)
+    values = {
+        each.name: getattr(server, each.name, each.default) for each in settings.settings_of(kind)
+    }
+    if burns and values.get("data"):
+        values["data"] = str(Path(values["data"]).with_name("another.db"))
+    parts = {name: again(getattr(server, name), burns) for name in settings.parts_of(kind)}
+    return kind(**parts, **values)
 
 
 async def fire(lab: Lab) -> None:
     """The machine burns, with all that it had on disk; another one takes its place."""
     boss = await lab.connect("boss")
     await boss.send("jobs", "wash the car", delivery="one")
-    server: Any = lab.server
-    is_plain = not dataclasses.is_dataclass(server)
-    has_file = not is_plain and any(each.name == "data" for each in dataclasses.fields(server))
-    another = {"data": crash.new_file()} if has_file else {}
-    lab.restart(type(server)() if is_plain else dataclasses.replace(server, **another))
+    lab.restart(again(lab.server, burns=True))
     bob = await lab.connect("bob")
     await bob.subscribe("jobs", **as_worker(lab))
 

@@ -11,8 +11,7 @@ from contextlib import suppress
 from stages import connection
 
 TOO_SLOW, NOT_STORED, NOT_KNOWN = "Too slow", "Could not store", "Not known"
-CLOSE_REASONS = (TOO_SLOW, NOT_STORED, NOT_KNOWN)
-"""The reasons a server may end a connection with."""
+"""Why a server may end a connection."""
 
 NO_LIMIT = 2**30
 """More than any buffer holds; uvloop knows no larger number."""

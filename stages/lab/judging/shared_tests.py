@@ -14,8 +14,8 @@ import pytest
 
 from stages import STAGES, serve
 from stages.lab.judging.claims import Claim
-from stages.lab.memory.loop import Loop, no_loop
-from stages.lab.progress import progress
+from stages.lab.simulated.loop import Loop, no_loop
+from stages.lab.workbench.progress import progress
 
 TESTS = Path(__file__).parents[3] / "tests"
 NAMES = [module.rpartition(".")[2] for module in STAGES]

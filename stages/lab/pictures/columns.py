@@ -3,8 +3,8 @@ its right, so that a message goes from left to right."""
 
 from dataclasses import dataclass
 
+from stages.lab.pictures.record import Step
 from stages.lab.pictures.svg import fitted, width_of
-from stages.lab.workbench.record import Step
 
 WIDEST = 848  # pixels that JupyterLab has at 1280
 PAD, NEAREST, LESS = 16, 96, 16  # pixels: the margin, from lane to lane, and to try with less

@@ -11,8 +11,8 @@ from typing import Any
 
 from stages.lab.pictures.columns import receivers
 from stages.lab.pictures.drawing import NOTES, CacheRow, Drawing
+from stages.lab.pictures.record import Messages, Step, message_text, printable, shortened
 from stages.lab.pictures.svg import bundle
-from stages.lab.workbench.record import Messages, Step, message_text, printable, shortened
 
 CHIPS = 4  # of a longer cache, only the last ones are shown
 SIGNS = {"new": "+", "old": "-", "chip": ""}

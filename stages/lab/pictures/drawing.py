@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from stages.lab.pictures.columns import PAD, SERVER, WIDEST, Columns, box_width, place, title_of
+from stages.lab.pictures.record import Arrow, Fate, Step
 from stages.lab.pictures.svg import svg, width_of, words
-from stages.lab.workbench.record import Arrow, Fate, Step
 
 Chip = tuple[str, str]
 """A message that the server keeps: kind (new, old, chip) and text."""

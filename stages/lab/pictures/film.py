@@ -8,10 +8,10 @@ from bisect import bisect_left
 from typing import Any
 
 from stages.lab.pictures.animation import HIDDEN, Animation
+from stages.lab.pictures.record import Step
 from stages.lab.pictures.scene import MARGIN, WIDTH, Scene
 from stages.lab.pictures.svg import covered, fitted, image, svg, width_of, words
 from stages.lab.pictures.timeline import Beat, beats_of
-from stages.lab.workbench.record import Step
 
 LIMIT = 30_000
 """Bytes of a film. Of a longer story, what came before is there when the film begins."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from stages.lab.pictures.columns import PAD
 from stages.lab.pictures.drawing import ROW, STYLE, arrow_line, cross
+from stages.lab.pictures.record import LOST
 from stages.lab.pictures.svg import bundle, svg, width_of
-from stages.lab.workbench.record import LOST
 
 ARROWS = {
     "send": "a command that sends a message",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from stages.lab.pictures.animation import HIDDEN
+from stages.lab.pictures.record import Step, message_text, shortened
 from stages.lab.pictures.timeline import READ, Beat
-from stages.lab.workbench.record import Step, message_text, shortened
 
 Row = tuple[str, str]
 """Something in a list: its class and its text."""

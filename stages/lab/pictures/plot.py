@@ -5,7 +5,7 @@ from typing import Any
 
 from IPython.display import Image
 
-from stages.lab.memory import NotInABrowser
+from stages.lab.simulated import NotInABrowser
 
 
 def figure(width: float, height: float) -> Any:

@@ -4,9 +4,9 @@ what they have received; and messages on their way."""
 from stages.lab.pictures.animation import HIDDEN, Animation
 from stages.lab.pictures.columns import receivers
 from stages.lab.pictures.lists import History, known, received, slots, together
+from stages.lab.pictures.record import Arrow, Step, msg_text
 from stages.lab.pictures.svg import CHAR, fitted, width_of, words
 from stages.lab.pictures.timeline import TRAVEL, Beat
-from stages.lab.workbench.record import Arrow, Step, msg_text
 
 WIDTH, MARGIN = 800, 24
 CLIENT_WIDTH, SERVER_WIDTH = 168, 264

@@ -4,7 +4,7 @@ import unicodedata
 from base64 import b64encode
 from html import escape
 
-from stages.lab.workbench.record import printable
+from stages.lab.pictures.record import printable
 
 CHAR = 8  # pixels: a character's width, in a monospaced font of 13
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from stages.lab.workbench.record import Arrow, Step, Subscriber, extras, msg_text, shortened
+from stages.lab.pictures.record import Arrow, Step, Subscriber, extras, msg_text, shortened
 
 TRAVEL, REPLAY, PAUSE, READ = 0.9, 0.7, 0.2, 1.4  # seconds
 ROUNDS = 5

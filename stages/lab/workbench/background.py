@@ -1,5 +1,5 @@
 """The one place with threads and sockets: a server in the background, and connections to it. In a
-browser, `stages.lab.memory` takes its place."""
+browser, `stages.lab.simulated` takes its place."""
 
 import asyncio
 import os
@@ -68,8 +68,8 @@ class Background:
 
 
 if sys.platform == "emscripten":
-    from stages.lab.memory.guests import Background
-    from stages.lab.memory.loop import install
+    from stages.lab.simulated.guests import Background
+    from stages.lab.simulated.loop import install
 
     install()
 

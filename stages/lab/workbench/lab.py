@@ -20,8 +20,7 @@ from stages.beyond.server.connection import Connection
 from stages.client.conversation import MAX_LINE, Line, Verbs, decode, encode, kind_of
 from stages.lab.pictures.diagram import Diagram
 from stages.lab.pictures.film import Film
-from stages.lab.workbench.reading import stage_name
-from stages.lab.workbench.record import (
+from stages.lab.pictures.record import (
     Arrow,
     ArrowKind,
     Departure,
@@ -30,6 +29,7 @@ from stages.lab.workbench.record import (
     printable,
     shortened,
 )
+from stages.lab.workbench.reading import stage_name
 from stages.lab.workbench.state import State, state_of
 from stages.patience import patient
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from stages import serve
+from stages.lab.pictures.record import Step
 from stages.lab.workbench.lab import Lab
-from stages.lab.workbench.record import Step
 
 SINCE = {
     "one": "delivery",

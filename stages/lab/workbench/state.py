@@ -8,7 +8,7 @@ import msgspec
 
 from stages import serve
 from stages.beyond import cluster
-from stages.lab.workbench.record import Held, Messages, Subscriber
+from stages.lab.pictures.record import Held, Messages, Subscriber
 
 
 @dataclass

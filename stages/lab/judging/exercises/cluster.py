@@ -4,9 +4,9 @@ from typing import Any
 
 from stages.beyond import fast
 from stages.beyond.log.replica import Replica
-from stages.lab.experiments.by_hand import LogByHand
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims
+from stages.lab.lessons.cluster.by_hand import LogByHand
 from stages.lab.workbench.lab import Lab
 
 LEASE = 5.0

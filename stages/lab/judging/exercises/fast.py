@@ -7,8 +7,8 @@ from typing import Any
 from stages.beyond.broker import commands
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims, heard
+from stages.lab.pictures.record import Step
 from stages.lab.workbench.lab import Lab, NamedClient
-from stages.lab.workbench.record import Step
 
 
 async def turns(lab: Lab) -> Claims:

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 
 from stages.client import Client
-from stages.lab.experiments import slow
 from stages.lab.judging.claims import Claim
 from stages.lab.judging.exercises.common import Claims, heard
+from stages.lab.lessons.slow_consumers import slow
 from stages.lab.workbench.background import HOST
 from stages.lab.workbench.lab import Lab
 

@@ -35,7 +35,7 @@ class Pipe:
     """The picture of what was measured: a bar for each place."""
 
     def __init__(self) -> None:
-        text = files("stages.lab.experiments").joinpath(RECORD.name).read_text("utf-8")
+        text = files("stages.lab.lessons.slow_consumers").joinpath(RECORD.name).read_text("utf-8")
         self.samples: list[Sample] = json.loads(text)
         self.length = len(self.samples) * SECONDS
 

@@ -18,9 +18,8 @@ from typing import Any, TypeVar, cast
 from stages import serve
 from stages.beyond.server.connection import Connection
 from stages.command_line import Parser
-from stages.lab import experiments
-from stages.lab.memory import network
-from stages.lab.memory.loop import SLICE, Loop
+from stages.lab.simulated import network
+from stages.lab.simulated.loop import SLICE, Loop
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ class Hangs(BaseException):
 class WatchedLoop(Loop):
     """A loop that interrupts its server when it hangs.
 
-    It looks at the lines of learners' code and of experiments alone: the stages come to an end, and
+    It looks at the lines of learners' code and of lessons alone: the stages come to an end, and
     each line that is looked at costs as much as ten.
     """
 
@@ -77,10 +76,10 @@ class WatchedLoop(Loop):
 
 @cache
 def may_hang(path: str) -> bool:
-    return path.startswith(EXPERIMENTS) or not path.startswith(serve.OURS_OR_PYTHONS)
+    return path.startswith(LESSONS) or not path.startswith(serve.OURS_OR_PYTHONS)
 
 
-EXPERIMENTS = str(Path(experiments.__file__).parent)
+LESSONS = str(Path(__file__).parent.parent / "lessons")
 
 
 class Background:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from stages import wire
 from stages.beyond import replies
 from stages.client import Client
-from stages.lab.experiments import slow
+from stages.lab.lessons.slow_consumers import slow
 from stages.lab.workbench.background import HOST, Background
 from stages.patience import patient
 

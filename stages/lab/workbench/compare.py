@@ -45,7 +45,7 @@ class Comparison:
         self.title, self.text, self.recordings = title, text, recordings
 
     def page(self) -> str:
-        template = files("stages.lab.pictures").joinpath("compare.html").read_text("utf-8")
+        template = files("stages.lab.workbench").joinpath("compare.html").read_text("utf-8")
         films = "".join(
             f'<section><div class="film-box">{film.svg()}</div>'
             '<div class="ran-here"><div class="calls"></div>'

@@ -1,6 +1,6 @@
 """Ways to treat a slow reader, and one experiment that shows how each of them fails.
 
-    $ python -m stages.lab.experiments.slow
+    $ python -m stages.lab.lessons.slow_consumers.slow
 
 As a program, it measures what the stages before and with `slow_consumers` keep in memory for a
 reader that is stuck.
@@ -21,10 +21,10 @@ from stages.beyond.broker.topic import Client as Number
 from stages.beyond.server.connection import Connection
 from stages.beyond.server.outbox import Outbox
 from stages.client import Client
-from stages.lab.experiments import crash
+from stages.lab.lessons.durable import crash
 from stages.lab.pictures.plot import as_image, figure
-from stages.lab.progress import progress
 from stages.lab.workbench.background import HOST, Background
+from stages.lab.workbench.progress import progress
 from stages.lab.workbench.reading import aligned
 
 

@@ -1,6 +1,6 @@
 """From `acks` to `fast`, a change at a time, each with what a message costs then.
 
-    $ python -m stages.lab.experiments.steps
+    $ python -m stages.lab.lessons.fast.steps
 
 As a program it measures anew, which takes a quarter of a minute; with `--record` it writes what
 lesson 10 shows.

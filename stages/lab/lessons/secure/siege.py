@@ -1,6 +1,6 @@
 """Lesson 12: how long a known client waits for an answer, calm and while others try the door.
 
-$ python -m stages.lab.experiments.siege
+$ python -m stages.lab.lessons.secure.siege
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from stages.client import Client
-from stages.lab.experiments import crash
-from stages.lab.experiments.doors import Authority, file_of
-from stages.lab.experiments.faults import running
+from stages.lab.lessons.cluster.faults import running
+from stages.lab.lessons.durable import crash
+from stages.lab.lessons.secure.doors import Authority, file_of
 from stages.lab.workbench import processes
 from stages.lab.workbench.reading import aligned
 

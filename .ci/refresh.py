@@ -1,6 +1,6 @@
 """Run all notebooks anew, and store them so that git shows only real changes.
 
-    $ python -m stages.lab.refresh
+    $ python .ci/refresh.py
 
 Running it twice changes nothing. The film of the cell tagged `readme` becomes README's.
 """

@@ -1,6 +1,6 @@
 """How the buffers between a sender and a reader that is stuck fill: the figures for `pipe.py`.
 
-    $ python -m stages.lab.experiments.buffers       # measures anew (Linux), and stores them
+    $ python -m stages.lab.lessons.slow_consumers.buffers       # measures anew (Linux), and stores them
 
 Source: Linux's `SIOCINQ` and `SIOCOUTQ`, tcp(7).
 """
@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from stages.client import Client
-from stages.lab.experiments.pipe import PLACES, RECORD, Sample
-from stages.lab.experiments.slow import BlockForEver, transport_of
-from stages.lab.progress import progress
+from stages.lab.lessons.slow_consumers.pipe import PLACES, RECORD, Sample
+from stages.lab.lessons.slow_consumers.slow import BlockForEver, transport_of
 from stages.lab.workbench.background import HOST, Background
+from stages.lab.workbench.progress import progress
 
 LENGTH, MESSAGES = 2**17, 136
 EVERY = 8  # messages

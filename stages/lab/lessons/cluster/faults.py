@@ -1,7 +1,7 @@
 """Lesson 11: kill an engine's leader and the servers in turn, under load, and count what is lost.
 
-    $ python -m stages.lab.experiments.faults 50        # 50 kills of each kind
-    $ python -m stages.lab.experiments.faults 3 --save  # and record it for the lesson
+    $ python -m stages.lab.lessons.cluster.faults 50        # 50 kills of each kind
+    $ python -m stages.lab.lessons.cluster.faults 3 --save  # and record it for the lesson
 
 Source: Jepsen's way of testing: know what was promised, break things, and compare.
 """
@@ -28,9 +28,9 @@ from stages.client.follow import follow
 from stages.client.work import work
 from stages.command_line import Parser
 from stages.lab.pictures.plot import as_image, figure
-from stages.lab.progress import progress
 from stages.lab.workbench.engine import Node, addresses, free_ports, launch_cluster
 from stages.lab.workbench.processes import Stage
+from stages.lab.workbench.progress import progress
 from stages.patience import patient
 
 RECORDED = Path(__file__).with_name("faults.json")
@@ -276,7 +276,7 @@ def recorded() -> Findings:
 
 
 def main() -> None:
-    parser = Parser(prog="stages.lab.experiments.faults", description=__doc__)
+    parser = Parser(prog="stages.lab.lessons.cluster.faults", description=__doc__)
     parser.add_argument("times", type=int, help="kills of each kind")
     parser.add_argument("--save", action="store_true", help="keep the findings for lesson 11")
     chosen = parser.parse_args()

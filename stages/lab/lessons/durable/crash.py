@@ -41,7 +41,7 @@ class Process(Stage):
 
 
 if sys.platform == "emscripten":
-    from stages.lab.memory.guests import Process
+    from stages.lab.simulated.guests import Process
 
 
 class Server(Process):

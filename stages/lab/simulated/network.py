@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from stages.lab.memory import NotInABrowser
+from stages.lab.simulated import NotInABrowser
 
 HOST = "127.0.0.1"
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from stages import serve
 from stages.beyond.door import users
-from stages.lab.experiments import crash
-from stages.lab.experiments.relay import Relay
-from stages.lab.memory import NotInABrowser
+from stages.lab.lessons.durable import crash
+from stages.lab.lessons.secure.relay import Relay
+from stages.lab.simulated import NotInABrowser
 
 __all__ = ["OWN_AUTHORITY", "Relay", "file_of", "posted", "said_to", "served"]
 

@@ -1,6 +1,6 @@
 """The article's read loop, in a server that only echoes: one client that just leaves freezes it.
 
-    $ python -m stages.lab.experiments.freeze 7777
+    $ python -m stages.lab.lessons.disconnects.freeze 7777
 
 Article: the `while` loop of `handle_client`, from Delivery to Last seen semantics.
 """

@@ -7,10 +7,10 @@ from typing import Any
 
 from stages import STAGES, settings
 from stages.lab import stories
-from stages.lab.pictures.compare import Story
-from stages.lab.progress import progress
 from stages.lab.workbench.background import launch
+from stages.lab.workbench.compare import Story
 from stages.lab.workbench.lab import Lab
+from stages.lab.workbench.progress import progress
 from stages.lab.workbench.reading import Text, aligned, markdown_table
 
 

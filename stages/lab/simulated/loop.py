@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stages.lab.memory import network
+from stages.lab.simulated import network
 
 SLICE = 0.05
 """Seconds after which a guest gives way to the others."""
