@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections import defaultdict
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,10 @@ class Collector:
         self.signs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        matrix = session.config.pluginmanager.get_plugin("matrix")
+        matrix: Any = session.config.pluginmanager.get_plugin("matrix")
         for item in session.items:
-            introduced = matrix.introduced_in(item.module)
-            stage = getattr(item, "callspec", None) and item.callspec.params.get("stage")
+            introduced = matrix.introduced_in(getattr(item, "module", None))
+            stage = getattr(getattr(item, "callspec", None), "params", {}).get("stage")
             if introduced and stage in NAMES:
                 signs = self.signs[introduced, matrix.claim_of(item.name)]
                 absent = item.get_closest_marker("xfail") or signs.get(stage) == "·"
@@ -38,7 +39,7 @@ def page() -> str:
     with contextlib.redirect_stdout(io.StringIO()):
         pytest.main([*files, "--collect-only", "-q", "-p", "no:cacheprovider"], plugins=[collector])
     if not collector.signs:
-        raise SystemExit("no claims were found: expected those of tests/")
+        raise SystemExit("no claims were found: expected those of tests/claims")
     rows = [
         " | ".join(
             [f'| <span class="claim">{claim}</span>', *[signs.get(name, "") for name in NAMES], ""]

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sysconfig
 import zipfile
-from importlib._bootstrap_external import _code_to_hash_pyc  # type: ignore[import-not-found]
+from importlib._bootstrap_external import _code_to_hash_pyc  # type: ignore[attr-defined]
 
 ARCHIVE = "/archive"
 UNUSED = ("/tests/", "/django-stubs/")

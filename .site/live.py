@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from jupyterlite_pyodide_kernel.constants import PYODIDE_VERSION
+from jupyterlite_pyodide_kernel.constants import PYODIDE_VERSION  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -89,7 +89,9 @@ def add_ours(static: Path, copy: Path) -> None:
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", static, copy)
     (ours,) = static.glob("message_queue_stages-*.whl")
     with zipfile.ZipFile(ours, "a", zipfile.ZIP_DEFLATED) as wheel:
-        for file in [*sorted((ROOT / "tests").glob("*.py")), ROOT / "pyproject.toml"]:
+        tests = ROOT / "tests"
+        shared = [*sorted((tests / "claims").glob("*.py")), tests / "conftest.py"]
+        for file in [*shared, tests / "helpers" / "slowly.py", ROOT / "pyproject.toml"]:
             wheel.write(file, file.relative_to(ROOT))
 
 

@@ -117,7 +117,7 @@ def again(server: Any, burns: bool = False) -> Any:
         each.name: getattr(server, each.name, each.default) for each in settings.settings_of(kind)
     }
     if burns and values.get("data"):
-        values["data"] = str(Path(values["data"]).with_name("another.db"))
+        values["data"] = str(Path(server.data).with_name("another.db"))
     parts = {name: again(getattr(server, name), burns) for name in settings.parts_of(kind)}
     return kind(**parts, **values)
 

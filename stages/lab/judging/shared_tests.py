@@ -17,7 +17,7 @@ from stages.lab.judging.claims import Claim
 from stages.lab.simulated.loop import Loop, no_loop
 from stages.lab.workbench.progress import progress
 
-TESTS = Path(__file__).parents[3] / "tests"
+TESTS = Path(__file__).parents[3] / "tests" / "claims"
 NAMES = [module.rpartition(".")[2] for module in STAGES]
 
 
@@ -103,7 +103,7 @@ def run_tests(
     They go over TCP, where a class may use threads and the time of day; in a browser, over a network
     in memory.
     """
-    if not (TESTS / "conftest.py").exists():
+    if not (TESTS / "given.py").exists():
         raise CannotJudge(
             f"the tests are not at {TESTS}: "
             "expected the project's checkout, installed with `pip install -e`"
