@@ -172,10 +172,8 @@ def run_tests(tree: Path, files: set[str], plugin: Watching | Chosen) -> None:
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     os.chdir(tree)
-    sys.path[:0] = [
-        str(tree),
-        *(str(tree / "tests" / each) for each in ("claims", "lab", "helpers")),
-    ]
+    rooms = [tree / "tests" / room for room in ("claims", "lab", "helpers")]
+    sys.path[:0] = map(str, [tree, *rooms])
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     import peer

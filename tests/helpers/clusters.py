@@ -12,6 +12,7 @@ from histories import state_of
 from stages import serve
 from stages.beyond import cluster
 from stages.beyond.log.replica import Replica
+from stages.beyond.server.connection import Connection
 
 numbers = itertools.count()
 
@@ -23,6 +24,8 @@ def whole_state(of: Replica) -> list[Any]:
 def in_turn(count: int, **settings: Any) -> type[serve.Handler]:
     class InTurn:
         """Several servers that pass for one."""
+
+        connection_class = Connection
 
         def __init__(self) -> None:
             self.servers = [cluster.Server(**settings) for _ in range(count)]

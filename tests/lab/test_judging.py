@@ -215,7 +215,7 @@ def test_nothing_is_no_target() -> None:
         (":7777", "':7777' is nothing to judge: expected my_server.py, package.module:Class or"),
         (
             "tests/claims/broken/__init__.py",
-            "cannot load tests/broken/__init__.py: it has no class `Server`",
+            "cannot load tests/claims/broken/__init__.py: it has no class `Server`",
         ),
     ):
         result = judged(target)

@@ -2,7 +2,9 @@
 
 import json
 import re
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,53 @@ def text(cell: dict[str, Any]) -> str:
     return "".join(cell["source"])
 
 
+EXEMPT = "nbval-ignore-output"
+"""A page with the product's source in it: see the next test."""
+
+
 @every_notebook
 def test_nothing_hides_from_nbval(path: Path) -> None:
     counts = [cell["execution_count"] for cell in cells(path, "code")]
     assert counts == list(range(1, len(counts) + 1))
-    assert "nbval" not in path.read_text(encoding="utf-8").lower()
+    told = [cell for cell in cells(path, "code") if cell["metadata"].get("tags") == [EXEMPT]]
+    assert path.read_text(encoding="utf-8").lower().count("nbval") == len(told)
+    assert all("await compare(" in text(cell) for cell in told)
+
+
+def comparison_in(cell: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
+    """What a cell has stored of two stages: the films as text, what ran, and the rest of the
+    page."""
+    (output,) = [each["data"] for each in cell["outputs"] if "data" in each]
+    page, ran = "".join(output["text/html"]), re.compile("^const DATA = (.*);$", re.MULTILINE)
+    (data,) = ran.findall(unescape(page))
+    return "".join(output["text/plain"]), json.loads(data), ran.sub("", unescape(page))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if EXEMPT in path.read_text()], ids=lambda path: path.stem
+)
+async def test_a_page_of_two_stages_shows_the_code_of_today(path: Path) -> None:
+    code = cells(path, "code")
+    (cell,) = [each for each in code if EXEMPT in each["metadata"].get("tags", [])]
+    names: dict[str, Any] = {}
+    lines = "\n".join(map(text, code)).splitlines()
+    exec("\n".join(line for line in lines if line.startswith(("from ", "import "))), names)
+    source = text(cell)[text(cell).index("await compare(") :]
+    made = eval(compile(source, path.name, "eval", PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    comparison: Any = await made
+    now = {"data": comparison._repr_mimebundle_()}
+    texts, stored, page = comparison_in(cell)
+    texts_now, data, page_now = comparison_in({"outputs": [now]})
+    assert texts == texts_now
+    functions, functions_now = (
+        {name: "\n".join(source) for name, _, source in each["functions"]}
+        for each in (stored, data)
+    )
+    for name, source in functions_now.items():
+        assert functions.get(name) == source, f"run .ci/refresh.py: it shows an older {name}"
+    assert stored == json.loads(json.dumps(data)), "run .ci/refresh.py: other lines have run"
+    assert page == page_now, "run .ci/refresh.py: the page is another one"
 
 
 LESSONS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]
@@ -152,13 +196,17 @@ async def test_the_solution_solves_the_exercise_and_the_task_alone_does_not(
 ) -> None:
     scope: dict[str, Any] = {}
     exec("from stages import basic, caching, delivery, disconnects, last_seen, wire", scope)
-    exec("from stages.beyond import acks, cluster, commands, durable, fast, replies", scope)
-    exec("from stages.beyond import secure, slow_consumers, users", scope)
-    exec("from stages.beyond.acks import Ack, Subscribe", scope)
+    exec("from stages.beyond import acks, cluster, durable, fast, replies", scope)
+    exec("from stages.beyond.broker import commands", scope)
+    exec("from stages.beyond import secure, slow_consumers", scope)
+    exec("from stages.beyond.door import users", scope)
     exec("from stages.beyond.door.users import User", scope)
     exec("from stages.beyond.log.replica import Replica", scope)
     exec("from stages.beyond.broker import Broker", scope)
-    exec("from stages.beyond.broker.commands import Command, Message, Send, Unsubscribe", scope)
+    exec(
+        "from stages.beyond.broker.commands import Ack, Command, Message, Send, Subscribe, Unsubscribe",
+        scope,
+    )
     exec(source.partition("await check")[0], scope)
     assert str(await check(scope[name], exercise)).endswith("not yet")
     exec(solution, scope)

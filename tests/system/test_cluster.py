@@ -295,9 +295,9 @@ def test_a_server_writes_well_within_its_lease_and_who_wrote_last_when_the_broke
 async def test_what_a_client_of_an_earlier_life_says_is_not_done(servers: Cluster) -> None:
     server = await servers.start()
     number = server.order.member.number * CLIENTS
-    assert await server.carry_out(number + CLIENTS, b"{}") == []
+    assert await server.submit(number + CLIENTS, b"{}") == []
     server.order.member = None
-    assert await server.carry_out(number, b"{}") == []
+    assert await server.submit(number, b"{}") == []
 
 
 async def test_a_slow_reader_of_another_servers_messages_is_given_up(servers: Cluster) -> None:

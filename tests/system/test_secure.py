@@ -155,7 +155,7 @@ async def test_a_token_spelled_otherwise_gets_neither_into_a_log_nor_into_a_file
         b"SECRET\n",
     ]
     with caplog.at_level(logging.INFO, "stages"):
-        async with served(door(data=str(data))) as port:
+        async with served(door(fast.Server(data=str(data)))) as port:
             answers = await talk(port, auth(ALICE), *spelled)
     assert len(verdicts(answers)) == 1 + len(spelled)
     for file in (data, data.with_name("messages.db-wal")):

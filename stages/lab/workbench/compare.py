@@ -73,7 +73,7 @@ class Comparison:
         )
         return {
             "stages": [film.title for film, _ in self.recordings],
-            "functions": [[str(each), each.file, each.first, each.source] for each in functions],
+            "functions": [[str(each), each.file, each.source] for each in functions],
             "films": [
                 [
                     [

@@ -15,6 +15,7 @@ from typing import Any
 
 import stages
 from stages.beyond.broker import Batch, Outgoing
+from stages.beyond.server.inbox import Input
 from stages.lab.workbench.lab import PING, Lab, Tap
 
 HOME = Path(stages.__file__).parent
@@ -25,20 +26,20 @@ PLUMBING |= {"log_filters", "patience", "serve", "settings", "signals", "wire"}
 
 @dataclass(frozen=True)
 class Function:
-    """A function of a stage; where it begins, and its lines."""
+    """A function of a stage, and its lines."""
 
-    file: str  # the stage, or its part
+    file: str  # of the stage, or of its part
     qualname: str
-    first: int
     source: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.file}.{self.qualname.rpartition('.')[2]}"
+        return f"{Path(self.file).stem}.{self.qualname.rpartition('.')[2]}"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function that has run, and which of its lines have."""
+    """A function that has run, and which of its lines have; the first is 0. (Lines of the file
+    would change with each line above.)"""
 
     function: Function
     ran: tuple[int, ...]
@@ -57,15 +58,17 @@ def places(path: str) -> dict[int, tuple[Function, tuple[int, ...]]]:
         first, last = node.lineno, node.end_lineno or node.lineno
         indent = node.col_offset
         source = tuple(line[indent:].rstrip() for line in lines[first - 1 : last])
-        function = Function(Path(path).stem, qualname, first, source)
+        file = Path(path).relative_to(HOME).as_posix()
+        function = Function(file, qualname, source)
         for statement in ast.walk(node):
             if (
                 isinstance(statement, ast.stmt)
                 and statement is not node
                 and says_something(statement)
             ):
-                whole = tuple(range(statement.lineno, end_of_head(statement) + 1))
-                found.update(dict.fromkeys(whole, (function, whole)))
+                lines_of_it = range(statement.lineno, end_of_head(statement) + 1)
+                whole = tuple(number - first for number in lines_of_it)
+                found.update(dict.fromkeys(lines_of_it, (function, whole)))
     return found
 
 
@@ -111,6 +114,7 @@ def tells(read: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[byte
     """A method of a reader that tells what it returns."""
 
     async def reads(*arguments: Any) -> bytes:
+        note_what_was_said([None])  # unless it returns something, the connection has broken
         data = await read(*arguments)
         note_what_was_said([data])
         return data
@@ -127,16 +131,27 @@ class TracedLab(Lab):
 
     async def __aenter__(self) -> None:
         await super().__aenter__()
-        if broker := getattr(self.server, "broker", None):
-            carry_out = broker.carry_out
+        server: Any = getattr(self.server, "behind", self.server)
+        if hasattr(server, "broker"):
+            carry_out = server.broker.carry_out
 
             def carries_out(batch: Batch) -> list[Outgoing]:
                 note_what_was_said(data for _, data in batch.inputs)
                 return carry_out(batch)  # type: ignore[no-any-return]
 
-            broker.carry_out = carries_out
+            server.broker.carry_out = carries_out
+        if inbox := getattr(getattr(server, "sequencer", None), "inbox", None):
+            take = inbox.take
+
+            def takes() -> list[Input]:
+                inputs: list[Input] = take()
+                note_what_was_said(said.data for said in inputs)
+                return inputs
+
+            inbox.take = takes
 
     async def handle_client(self, reader: asyncio.StreamReader, tap: Tap) -> None:
+        FOR_CLIENT.set(True)  # it connects
         sys.settrace(self.called)  # for the thread in which this server runs
         for name in ("read", "readline", "readuntil", "readexactly"):
             setattr(reader, name, tells(getattr(reader, name)))
