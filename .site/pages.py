@@ -37,11 +37,12 @@ def build(output: Path, work: Path) -> None:
     sections = write_readme(work)
     lessons = [write_lesson(work, path) for path in NOTEBOOKS]
     modules = write_modules(work)
+    write_architecture(work)
     (work / "claims.md").write_text(claims.page(), encoding="utf-8")
     write_gallery(work)
     with (work / "index.md").open("a", encoding="utf-8") as index:
         index.write(contents("Lessons", lessons))
-        index.write(contents("Guide", [*sections, "claims", "gallery"]))
+        index.write(contents("Guide", [*sections, "architecture", "claims", "gallery"]))
         index.write(contents("Code", modules))
     run(sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, output)
 
@@ -75,7 +76,7 @@ def slug(section: str) -> str:
 def linked(text: str) -> str:
     """With links to the pages here, in place of those to files."""
     text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
-    text = MODULE.sub(module_link, text)
+    text = MODULE.sub(module_link, text.replace("](stages/README.md)", "](architecture.md)"))
     return re.sub(r"\[([^]]+)\]\(tests/[\w./]+\)", r"\1", text)
 
 
@@ -84,6 +85,15 @@ MODULE = re.compile(r"\]\((\.\./)?(stages/[\w/]+?)(?:/__init__)?\.py\)")
 
 def module_link(found: re.Match[str]) -> str:
     return f"]({found[1] or ''}code/{found[2].replace('/', '.')}.md)"
+
+
+def write_architecture(work: Path) -> None:
+    """How the stages are built, without the picture, which only code hosts draw."""
+    text = (ROOT / "stages" / "README.md").read_text("utf-8")
+    told = re.sub(r"An arrow means.*?```\n\n", "", text, flags=re.DOTALL)
+    of_files = re.sub(r"\]\(([\w/]+\.py)\)", r"](stages/\1)", told)
+    of_folders = re.sub(r"\[([\w/]+)\]\([\w/]+\)", r"`\1`", of_files)
+    (work / "architecture.md").write_text(linked(of_folders), encoding="utf-8")
 
 
 def write_lesson(work: Path, path: Path) -> str:

@@ -375,6 +375,19 @@ def test_a_snapshot_is_of_the_moment_when_it_was_begun(monkeypatch: pytest.Monke
     assert state_of(restored(pieces).broker) == expected
 
 
+def test_whoever_goes_through_the_topics_by_hand_changes_no_snapshot() -> None:
+    bench = Bench()
+    story(bench)
+    expected, snapshot = state_of(bench.broker), bench.broker.snapshot()
+    for topic in bench.broker.topics.values():
+        topic.next_index += 1
+        topic.cache.clear()
+    for name in bench.broker.topics:
+        bench.broker.topics[name].waiting.clear()
+    bench.broker.topics["jobs"].expired.clear()
+    assert state_of(restored(snapshot).broker) == expected != state_of(bench.broker)
+
+
 def test_a_piece_of_a_snapshot_is_neither_long_nor_large() -> None:
     bench = Bench(cache_length=5000)
     for n in range(2500):

@@ -1,25 +1,20 @@
 """What cannot be seen from outside: the queue's own bookkeeping, and what the stages promise of
 themselves."""
 
-import ast
 import importlib
-import inspect
 import random
 import re
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+from house import lines_of_code
 from programs import NO_PACKAGES, killed_at_the_end, talk
 from recorder import Recorder
 
 from stages import STAGES, basic, disconnects, wire
-from stages.beyond import secure
 
 ROOT = Path(__file__).parents[2]
-ARTICLE = [name for name in STAGES if "." not in name]
 
 
 def test_a_message_is_encoded_once_for_all_its_recipients() -> None:
@@ -83,65 +78,6 @@ def test_each_stage_keeps_the_promise_of_the_table_of_contents() -> None:
     assert {name: doc.splitlines()[0] for name, doc in docs.items()} == STAGES
 
 
-def test_what_a_stage_extends_and_what_it_overrides() -> None:
-    """Up to `acks` each extends the one before; from there on a stage is told by what its server
-    holds, and overrides nothing that its base has overridden."""
-    servers = {name: importlib.import_module(f"stages.{name}").Server for name in STAGES}
-    article = [servers[name] for name in ARTICLE]
-    beyond = [servers[f"beyond.{name}"] for name in ("replies", "slow_consumers", "acks")]
-    for chain in (article, beyond):
-        assert [server.__base__ for server in chain] == [object, *chain[:-1]]
-    holding = [servers[f"beyond.{name}"] for name in ("durable", "fast", "cluster")]
-    assert [server.__base__ for server in holding] == [beyond[-1], beyond[-1], holding[1]]
-    for server in holding:
-        overridden = {
-            name
-            for base in server.__mro__[1:-1]
-            for name, member in vars(base).items()
-            if inspect.isfunction(member) and hasattr(super(base, base), name)
-        }
-        own = {name for name, member in vars(server).items() if inspect.isfunction(member)}
-        assert {name for name in own & overridden if not name.startswith("__")} == set()
-    assert servers["beyond.secure"].__mro__ == (secure.Door, object)  # it holds what is behind
-
-
-WHERE_FROM = """
-import sys
-before = {*sys.modules}
-import %s
-for name in {*sys.modules} - before:
-    print(name, getattr(sys.modules[name], "__file__", None) or "built in")
-"""
-
-
-def test_the_stages_of_the_article_import_nothing_but_python_itself() -> None:
-    code = WHERE_FROM % ", ".join(f"stages.{name}" for name in ARTICLE)
-    result = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    imported = dict(line.split(" ", 1) for line in result.stdout.splitlines())
-    own = (str(ROOT / "stages"), sysconfig.get_path("stdlib"), "built in")
-    assert {"stages.basic", "asyncio"} <= imported.keys()
-    assert {name: path for name, path in imported.items() if not path.startswith(own)} == {}
-    assert not any("site-packages" in path for path in imported.values())
-
-
-def lines_of_code(path: Path) -> int:
-    """Lines without comments, docstrings and blanks."""
-    source = path.read_text(encoding="utf-8")
-    lines = {
-        n
-        for n, line in enumerate(source.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    }
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and ast.get_docstring(node):
-            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
-    return len(lines)
-
-
 def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, promise in STAGES.items():
@@ -181,10 +117,6 @@ def test_readmes_first_command_runs_as_it_stands_there_with_nothing_installed() 
         assert name == "stages.last_seen listening on localhost"
         heard = talk(int(port), "\n".join([*typed, "quit\n"]))
     assert heard == f"{typed[1][:-1]}, 'index': 0}}\n"
-
-
-def test_the_stages_of_the_article_together_are_at_most_140_lines() -> None:
-    assert sum(lines_of_code(ROOT / f"stages/{name}.py") for name in ARTICLE) <= 140
 
 
 def test_nothing_is_kept_of_a_topic_that_nobody_subscribes_to_any_more() -> None:
