@@ -75,19 +75,19 @@ class Connection:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
-        self.unsent: list[bytes] = []
+        self.unsent = bytearray()
 
     def write(self, data: bytes) -> None:
         if isinstance(data, str):  # else it would fail later, and nobody would know whose it was
             raise TypeError("write expects bytes, not a str")
         if not self.unsent:
             asyncio.get_running_loop().call_soon(self.flush)
-        self.unsent.append(data)
+        self.unsent += data
 
     def flush(self) -> None:
-        unsent, self.unsent = self.unsent, []
+        unsent, self.unsent = self.unsent, bytearray()
         if not self.closing:  # what is sent to a client that is gone is lost
-            self.writer.write(b"".join(unsent))
+            self.writer.write(unsent)
 
     @property
     def closing(self) -> bool:

@@ -53,7 +53,9 @@ class Broker(broker.Broker[Topic]):
 
     @property
     def due(self) -> float | None:
-        return self.now if self.dispatcher.pending else self.alarms.next
+        if self.dispatcher.pending:
+            return self.now
+        return self.alarms.heap[0][0] if self.alarms.heap else None
 
     # Who takes part
 
@@ -94,7 +96,7 @@ class Broker(broker.Broker[Topic]):
 
     def begin_life(self, rules: Rules) -> None:
         super().begin_life(rules)
-        self.alarms.clear()
+        self.alarms.heap.clear()
         for topic in self.topics.values():
             self.requeue(topic, topic.forget_all())
 

@@ -95,6 +95,7 @@ class Broker(Generic[TopicT]):
         self.random = random.Random(rules.seed)
         self.now = 0.0
         self.topics: Topics[TopicT] = Topics(self.topic_class)
+        self.topic = self.topics.named
         self.topics_of: dict[Client, dict[str, None]] = {}  # a dict, since a set has no order
         self.outgoing: Outgoing = []
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[self.commands])  # noqa: UP007
@@ -243,9 +244,6 @@ class Broker(Generic[TopicT]):
         for topic in self.topics.values():
             topic.subscribers = Pool()
         self.topics_of.clear()
-
-    def topic(self, name: str) -> TopicT:
-        return self.topics.named(name)
 
     # The whole state
 

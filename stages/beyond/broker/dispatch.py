@@ -72,10 +72,6 @@ class Alarms:
     def __init__(self) -> None:
         self.heap: list[tuple[float, str]] = []
 
-    @property
-    def next(self) -> float | None:
-        return self.heap[0][0] if self.heap else None
-
     def set(self, topic: Topic) -> None:
         """See that a topic has an alarm, if something of it is in flight."""
         if topic.in_flight and not topic.alarmed:
@@ -89,6 +85,3 @@ class Alarms:
         while self.heap and self.heap[0][0] <= now:
             ringing.add(heapq.heappop(self.heap)[1])
         return sorted(ringing)
-
-    def clear(self) -> None:
-        self.heap.clear()

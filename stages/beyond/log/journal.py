@@ -137,7 +137,7 @@ class Journal:
         batch = Batch(self.time(), [(said.client, said.data) for said in inputs])
         by_time, *by_input = self.broker.carry_out(batch)
         await self.store(batch)
-        for outgoing in (by_time, *by_input):
+        for outgoing in filter(None, (by_time, *by_input)):
             self.outlet.send(outgoing)
         return by_input
 

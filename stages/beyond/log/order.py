@@ -72,11 +72,12 @@ class Order:
     async def propose(self) -> None:
         """Write down what clients have said, one proposal after the other."""
         while not self.stopping:
-            if self.member is None or self.inbox.inputs or self.due <= self.time():
+            due = self.due
+            if self.member is None or self.inbox.inputs or due <= self.time():
                 self.under_way = self.inbox.take()
                 await self.write([(said.client, said.data) for said in self.under_way])
             else:
-                await self.inbox.wait(self.due)
+                await self.inbox.wait(due)
 
     @property
     def due(self) -> float:
@@ -116,7 +117,7 @@ class Order:
         applied = self.replica.apply(record)
         self.read_at = self.time()
         self.wrote_last = applied.server == self.name
-        for outgoing in applied.parts:
+        for outgoing in filter(None, applied.parts):
             self.outlet.send(outgoing)
         if self.wrote_last and applied.number == self.written:
             self.finish(applied.answers)

@@ -4,7 +4,6 @@ end, and whether anybody listens in.
 Source: asyncio's flow control (`set_write_buffer_limits`, `drain`) and `get_extra_info`.
 """
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -23,25 +22,13 @@ FORGOTTEN = AttributeError, RuntimeError
 class Connection(connection.Connection):
     """A connection with flow control, which may be encrypted."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        super().__init__(writer)
-        self.unsent_size = 0
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        self.unsent_size += len(data)
-
-    def flush(self) -> None:
-        super().flush()
-        self.unsent_size = 0
-
     # How much is unsent
 
     @property
     def size(self) -> int:
         """How many of the bytes written the operating system has not taken yet."""
         with suppress(*FORGOTTEN):
-            return self.unsent_size + self.writer.transport.get_write_buffer_size()
+            return len(self.unsent) + self.writer.transport.get_write_buffer_size()
         return 0
 
     def limit(self, high_water: int) -> None:

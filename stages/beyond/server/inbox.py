@@ -67,8 +67,9 @@ class Inbox:
         return inputs
 
     async def wait(self, due: float | None) -> None:
-        """Wait until something may have come, or until it is time (None: it never is)."""
+        """Wait until something comes, or until it is time (None: it never is). Look for what has
+        come already before you call this."""
+        self.wake.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(due):
                 await self.wake.wait()
-        self.wake.clear()
