@@ -226,14 +226,14 @@ class Client(Verbs):
         else:
             self.inbox.append(line)
 
-    async def batches(self) -> AsyncIterator[list[Line]]:
+    async def arrivals(self) -> AsyncIterator[list[Line]]:
         """Yield all messages that have come, at least one at a time. Raises what `receive`
         raises: the end of the connection is never silent."""
         async for message in self:
-            batch = [message]
+            arrived = [message]
             while self.inbox and kind_of(self.inbox[0]) == "message":
-                batch.append(self.inbox.popleft())
-            yield batch
+                arrived.append(self.inbox.popleft())
+            yield arrived
 
     def __aiter__(self) -> Self:
         return self

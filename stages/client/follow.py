@@ -53,7 +53,7 @@ async def follow(
     while True:
         try:
             async with await retries.connect() as client:
-                async for some in batches(client, topic, history):
+                async for some in arrivals(client, topic, history):
                     retries.failures = 0
                     if history.is_of_another_server(some):
                         index = some[-1]["index"]
@@ -65,7 +65,7 @@ async def follow(
             await retries.wait(problem)
 
 
-async def batches(
+async def arrivals(
     client: Client, topic: str, history: "History"
 ) -> AsyncGenerator[list[Line], None]:
     """Subscribe; yield first what is cached, then each message as it comes."""

@@ -162,10 +162,10 @@ async def connected_to(server: asyncio.Server) -> Client:
 HELLO = [b'{"command": "send", "msg": %d}\n' % number for number in range(2)]
 
 
-async def test_messages_come_in_batches_and_a_goodbye_after_them() -> None:
+async def test_messages_come_as_many_as_have_arrived_and_a_goodbye_after_them() -> None:
     goodbye = b'{"success": false, "reason": "Too slow"}\n'
     async with await saying(*HELLO, goodbye) as server, await connected_to(server) as client:
-        assert [message["msg"] for message in await anext(client.batches())] == [0, 1]
+        assert [message["msg"] for message in await anext(client.arrivals())] == [0, 1]
         for _ in range(2):
             with pytest.raises(ConnectionAbortedError, match="Too slow"):
                 await client.receive()

@@ -312,12 +312,19 @@ async def test_a_slow_reader_of_another_servers_messages_is_given_up(servers: Cl
 
 
 async def test_a_client_waits_until_its_server_has_joined_again(servers: Cluster) -> None:
-    server = await servers.start()
+    server: Any = await servers.start()
     server.gate.passable.clear()
     server.order.end_life()
+    waits, join = asyncio.Event(), server.order.joined.wait
+
+    async def wait_to_join() -> None:
+        waits.set()
+        await join()
+
+    server.order.joined.wait = wait_to_join
     alice = await servers.connect(server)
     asking = asyncio.create_task(alice.subscribe("foo"))
-    await asyncio.wait([asking], timeout=0.05)  # by now it is heard
+    await waits.wait()
     server.gate.passable.set()
     await asking
 

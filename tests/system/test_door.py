@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from doors import ALICE, CA, HOST, OVER_TLS, USERS, auth, line, served, talk
 from programs import BUFFERED, python
+from simulated import run
 
 from stages.beyond import secure
 from stages.beyond.broker.commands import NOT_ALLOWED, Send
@@ -31,6 +32,11 @@ class Pretended:
     """A connection that can be aborted."""
 
     aborted = False
+    peer = "here"
+    told = b""
+
+    def write(self, data: bytes) -> None:
+        self.told += data
 
     def abort(self) -> None:
         self.aborted = True
@@ -74,14 +80,20 @@ def test_who_waits_longest_of_all_must_go_if_too_many_wait(
     assert [each.aborted for each in crowd] == [True, False, False, False]
 
 
-async def test_who_is_not_known_learns_it_later(file: Path) -> None:
-    async with served(secure.Door(users=str(file), penalty=1000)) as port:
-        waiting = asyncio.create_task(talk(port, auth("x")))
-        assert len(await talk(port, auth(ALICE))) == 1
-        await asyncio.wait([waiting], timeout=0.1)  # it would have come by now
-        early = waiting.done()
-        waiting.cancel()
-        assert not early
+def test_who_is_not_known_learns_it_later(file: Path) -> None:
+    """In simulated time."""
+
+    async def story() -> None:
+        door, connection, reader = secure.Door(users=str(file)), Pretended(), asyncio.StreamReader()
+        time = asyncio.get_running_loop().time
+        reader.feed_data(auth("x"))
+        begin = time()
+        stranger: Any = connection
+        assert await door.welcome(reader, stranger) is None
+        assert time() == begin + door.penalty
+        assert b"Not known" in connection.told
+
+    run(story())
 
 
 async def test_who_is_not_known_is_told_so(file: Path) -> None:

@@ -112,8 +112,7 @@ class Outbox:
 
     def dismiss(self, last_line: Answer, timeout: float) -> None:
         """Forget what is pending, say why, and close the connection. The client may still read what
-        is on its way, for
-        `timeout` seconds; closing must not wait for one that never reads."""
+        is on its way, for `timeout` seconds; closing must not wait for one that never reads."""
         if self.dismissed:
             return
         self.dismissed = True

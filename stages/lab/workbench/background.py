@@ -62,9 +62,8 @@ class Background:
     def stop(self) -> None:
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.stopping.set)
-            self.thread.join(
-                timeout=2
-            )  # a server that hangs stays behind, and dies with the process
+            # A server that hangs stays behind, and dies with the process.
+            self.thread.join(timeout=2)
 
 
 if sys.platform == "emscripten":
