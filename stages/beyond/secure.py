@@ -228,7 +228,7 @@ async def passing_by(reader: asyncio.StreamReader, seconds: float) -> None:
                 pass
 
 
-Server = Door
+Server = Door  # so is the class of every stage called
 
 
 STAGES: dict[str, type[acks.Server]] = {"fast": fast.Server, "cluster": cluster.Server}
