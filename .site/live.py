@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from jupyterlite_pyodide_kernel.constants import PYODIDE_VERSION  # type: ignore[import-untyped]
+from jupyterlite_pyodide_kernel.constants import PYODIDE_VERSION
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

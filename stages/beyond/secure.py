@@ -62,7 +62,7 @@ class Auth(Struct, forbid_unknown_fields=True):
     id: Id = UNSET
 
 
-class Known(Struct, frozen=True):
+class Principal(Struct, frozen=True):
     """Who a client is, and what that allows."""
 
     name: str
@@ -103,11 +103,11 @@ class Door:
 
     def __post_init__(self) -> None:
         settings.check(type(self), vars(self))
-        self.known: Users | None = users.load(self.users) if self.users else None
-        if self.known is None:
+        self.registered: Users | None = users.load(self.users) if self.users else None
+        if self.registered is None:
             logger.warning("Nobody is asked who they are: there is no file of users")
         self.tls = tls.context(self.certificate, self.key, self.client_ca)
-        self.inside: dict[Connection, Known] = {}
+        self.inside: dict[Connection, Principal] = {}
         self.waiting: dict[Connection, str] = {}  # who is at the door, and from which address
 
     async def __aenter__(self) -> None:
@@ -118,7 +118,7 @@ class Door:
 
     def allow_exposure(self) -> None:
         """Raise ValueError unless others than this machine may be let near."""
-        if not self.tls or self.known is None:
+        if not self.tls or self.registered is None:
             raise ValueError(
                 "without --users and --certificate others could come in, or read along: "
                 "expected both, or an address of this machine alone"
@@ -128,25 +128,27 @@ class Door:
 
     async def handle_client(self, reader: asyncio.StreamReader, connection: Connection) -> None:
         judge: Judge = everything_is_allowed  # nobody is asked
-        if self.known is not None:
-            known = await self.welcome(reader, connection)
-            if known is None:
+        if self.registered is not None:
+            principal = await self.welcome(reader, connection)
+            if principal is None:
                 return
-            self.inside[connection] = known
-            judge = partial(self.judge, connection, known)
+            self.inside[connection] = principal
+            judge = partial(self.judge, connection, principal)
         guard = Guard(reader, connection, self.behind.broker.commands, judge)
         try:
             await self.behind.handle_client(guard, connection)
         finally:
             self.inside.pop(connection, None)
 
-    def judge(self, connection: Connection, known: Known, command: Command) -> Verdict:
+    def judge(self, connection: Connection, principal: Principal, command: Command) -> Verdict:
         """By the rights of a user, as long as they are those that it came in with."""
-        if self.inside.get(connection) is not known:
+        if self.inside.get(connection) is not principal:
             return Rejected(NOT_ALLOWED, "the users have changed: connect again", command.id)
-        return known.judge(command)
+        return principal.judge(command)
 
-    async def welcome(self, reader: asyncio.StreamReader, connection: Connection) -> Known | None:
+    async def welcome(
+        self, reader: asyncio.StreamReader, connection: Connection
+    ) -> Principal | None:
         """Find out who a client is; one that is not known is told so, a little later, since
         guessing must take long. Nobody who is known waits for that."""
         address = connection.peer
@@ -155,13 +157,13 @@ class Door:
                 auth, name = None, connection.certified_name
             else:
                 auth = await self.first_line(reader)
-                name = users.whose(auth.token, self.known or {}) if auth else None
-            user = (self.known or {}).get(name or "")
+                name = users.whose(auth.token, self.registered or {}) if auth else None
+            user = (self.registered or {}).get(name or "")
             answer: Answer = {} if auth is None or auth.id is UNSET else {"id": auth.id}
             if name is not None and user is not None:
                 if auth:
                     connection.write(encode({"success": True} | answer))
-                return Known(name, user)
+                return Principal(name, user)
             logger.warning("Not known: a client from %s", address)
             await passing_by(reader, self.penalty)
             connection.write(encode({"success": False, "reason": NOT_KNOWN} | answer))
@@ -192,16 +194,16 @@ class Door:
 
     def reload(self) -> None:
         """Read the users anew, and send those away that are gone or have other rights."""
-        if self.known is None:
+        if self.registered is None:
             return
         try:
             found = users.load(self.users)
         except ValueError as problem:
             return logger.error("%s: those of before stay", problem)
-        self.known = found
-        for connection, known in list(self.inside.items()):
-            if found.get(known.name) != known.user:
-                logger.warning("Has other rights, and must come in again: %r", known.name)
+        self.registered = found
+        for connection, principal in list(self.inside.items()):
+            if found.get(principal.name) != principal.user:
+                logger.warning("Has other rights, and must come in again: %r", principal.name)
                 del self.inside[connection]
                 connection.abort()
 

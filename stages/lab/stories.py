@@ -135,8 +135,8 @@ def token_of(lab: Lab, name: str) -> str | None:
     """Who may do what, where there is a door; and what a client has to say there."""
     if not isinstance(lab.server, Door):
         return None
-    if lab.server.known is None:
-        lab.server.known = {
+    if lab.server.registered is None:
+        lab.server.registered = {
             "alice": User(hash_of("token of alice"), send=("mail/*",), subscribe=("mail/alice",)),
             "mallory": User(hash_of("token of mallory"), subscribe=("news",)),
         }

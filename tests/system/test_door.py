@@ -112,15 +112,15 @@ async def test_nothing_is_kept_of_who_has_left(file: Path) -> None:
 
 def test_once_the_users_have_changed_nothing_more_is_done(file: Path) -> None:
     server: Any = secure.Door(users=str(file))
-    (user,) = [user for name, user in server.known.items() if name == "everybody"]
-    known, connection = secure.Known("everybody", user), Pretended()
+    (user,) = [user for name, user in server.registered.items() if name == "everybody"]
+    principal, connection = secure.Principal("everybody", user), Pretended()
     command = Send(topic="x", msg="y", delivery="all", id=7)
-    server.inside[connection] = known
-    assert isinstance(server.judge(connection, known, command), Allowed)
+    server.inside[connection] = principal
+    assert isinstance(server.judge(connection, principal, command), Allowed)
     file.write_text("")
     server.reload()
     assert connection.aborted
-    refused = server.judge(connection, known, command)
+    refused = server.judge(connection, principal, command)
     assert (refused.reason, refused.id) == (NOT_ALLOWED, 7)
     assert "connect again" in refused.detail
 
@@ -129,10 +129,10 @@ def test_users_that_cannot_be_read_are_told_and_change_nothing(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server: Any = secure.Door(users=str(file))
-    before = server.known
+    before = server.registered
     file.write_text("no [ TOML")
     server.reload()
-    assert server.known is before
+    assert server.registered is before
     (message,) = caplog.messages
     assert message.startswith(f"cannot use the users in {file}: ")
     assert message.endswith(": those of before stay")

@@ -1,6 +1,7 @@
 """Read the stages without leaving the notebook: their source, and who defines what."""
 
 import inspect
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -104,7 +105,9 @@ def aligned(rows: list[list[str]]) -> str:
 
 def stage_name(server: type) -> str:
     """The stage that a class is the server of, or the name of a learner's class."""
-    return server.__module__.rpartition(".")[2] if server.__name__ == "Server" else server.__name__
+    is_stages = server is getattr(sys.modules.get(server.__module__), "Server", None)
+    is_stages = is_stages or server.__name__ == "Server"
+    return server.__module__.rpartition(".")[2] if is_stages else server.__name__
 
 
 def is_method(server: type, name: str) -> bool:

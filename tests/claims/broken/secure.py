@@ -50,9 +50,9 @@ def drop_what_is_refused(self: guard.Guard, line: bytes) -> bytes | Answer:
 
 async def let_anybody_try_again(self: Any, reader: Any, connection: Any) -> Any:
     while auth := await self.first_line(reader):
-        if name := users.whose(auth.token, self.known):
+        if name := users.whose(auth.token, self.registered):
             connection.write(b'{"success": true}\n')
-            return secure.Known(name, self.known[name])
+            return secure.Principal(name, self.registered[name])
         connection.write(json.dumps({"success": False, "reason": NOT_KNOWN}).encode() + b"\n")
 
 
