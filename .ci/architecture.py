@@ -1,7 +1,5 @@
 """Which room of the house uses which: the imports of all modules, also those inside functions.
 
-    $ python .ci/architecture.py                 puts the picture into stages/README.md
-
 A room is a folder, or a module that stands in none.
 """
 
@@ -116,7 +114,3 @@ def box(room: str) -> str:
 def identifier(room: str) -> str:
     return room.replace(".", "_")
 
-
-if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    README.write_text(PICTURE.sub(lambda _: picture(), text), encoding="utf-8")

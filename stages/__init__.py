@@ -6,6 +6,8 @@ five of the article, then those beyond it. Every stage has a class `Server`.
 
 import logging
 
+__version__ = "0.2.0"
+
 # Silent unless somebody listens: the command line does.
 logging.getLogger("stages").addHandler(logging.NullHandler())
 
