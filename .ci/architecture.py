@@ -113,4 +113,3 @@ def box(room: str) -> str:
 
 def identifier(room: str) -> str:
     return room.replace(".", "_")
-

@@ -1,6 +1,6 @@
 """What the READMEs say and a program can count: lines of code, lessons, who imports whom.
 
-    $ python .ci/texts.py                 writes it into them
+$ python .ci/texts.py                 writes it into them
 """
 
 import ast
@@ -42,7 +42,9 @@ def stages() -> str:
         (notebook,) = (ROOT / "notebooks").glob(f"{number:02}_*.ipynb")
         title = first_line(notebook).removeprefix("# ").partition(":")[0]
         lesson = f"[{title}](notebooks/{notebook.name})"
-        rows.append(f"| [{short}]({path}) | {promise} | {lines_of_code(ROOT / path)} | {lesson} |\n")
+        rows.append(
+            f"| [{short}]({path}) | {promise} | {lines_of_code(ROOT / path)} | {lesson} |\n"
+        )
     return "".join(rows)
 
 

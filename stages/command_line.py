@@ -16,9 +16,9 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from stages import addresses, settings, signals
+from stages import __version__, addresses, settings, signals
 from stages.log_filters import Once
 from stages.serve import Guarded, Handler, described, listening
 
@@ -33,7 +33,11 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+    """An argument parser that complains in one line, and knows the version."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_argument("--version", action="version", version=__version__)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")

@@ -7,12 +7,13 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-from IPython.display import Image
+from typing import TYPE_CHECKING, Any
 
 from stages.lab.bench.works import WORKS
 from stages.lab.pictures.plot import as_image, figure
+
+if TYPE_CHECKING:
+    from IPython.display import Image
 
 Figures = dict[str, dict[str, list[float]]]
 """By work, by server: a value for each round; of latencies, the 100 percentiles of all rounds."""
@@ -75,7 +76,7 @@ class Run:
     def made_with(self) -> str:
         return ", ".join(f"{name} {version}" for name, version in self.versions.items())
 
-    def picture(self, work: str = "1") -> Image:
+    def picture(self, work: str = "1") -> "Image":
         """The rates of one work as bars on a logarithmic scale, and the latencies as a
         distribution. Beside the recorded run, the reader's own, if there is one."""
         beside = Run.load(OWN) if self == Run.load() and OWN.exists() else None

@@ -1,5 +1,4 @@
-"""Judge a server by the project's shared tests: the very tests that `pytest` runs, found in its
-checkout."""
+"""Judge a server by the project's shared tests: the very claims that `pytest` runs."""
 
 import signal
 import sys
@@ -12,12 +11,22 @@ from pathlib import Path
 
 import pytest
 
+import stages
 from stages import STAGES, serve
 from stages.lab.judging.claims import Claim
 from stages.lab.simulated.loop import Loop, no_loop
 from stages.lab.workbench.progress import progress
 
-TESTS = Path(__file__).parents[3] / "tests" / "claims"
+STAGES_HOME = Path(stages.__file__).parent
+TESTS = next(
+    (
+        folder
+        for folder in (STAGES_HOME / "claims", STAGES_HOME.parent / "tests" / "claims")
+        if (folder / "given.py").exists()
+    ),
+    None,
+)
+"""Where the claims lie: in a wheel inside the package, in a checkout beside it."""
 NAMES = [module.rpartition(".")[2] for module in STAGES]
 
 
@@ -103,19 +112,20 @@ def run_tests(
     They go over TCP, where a class may use threads and the time of day; in a browser, over a network
     in memory.
     """
-    if not (TESTS / "given.py").exists():
-        raise CannotJudge(
-            f"the tests are not at {TESTS}: "
-            "expected the project's checkout, installed with `pip install -e`"
-        )
+    if TESTS is None:
+        raise CannotJudge(f"there are no claims at {STAGES_HOME}: expected them in stages/claims")
     if not server:
         raise CannotJudge("there is nothing to judge: expected a file, a class or an address")
     judge = Judge(server, in_memory)
     plugins = ["no:terminal", "no:cacheprovider", "no:nbval", "no:hypothesispytest", "no:xdist"]
+    plugins += ["given", "matrix", "verdict"]
     options = [option for plugin in plugins for option in ("-p", plugin)]
+    options += ["-c", str(TESTS / "claims.ini")]
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
     with no_loop(), redirect_stderr(StringIO()) as told, judge.ending_at_ctrl_c():
         result = pytest.main(
-            [str(TESTS), *options, "-s", "-W", "ignore", "-o", "addopts=", "--until", until],
+            [str(TESTS), *options, "-s", "-W", "ignore", "--until", until],
             plugins=[judge],
         )
     if judge.interrupted:

@@ -19,9 +19,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 from textwrap import fill
-from typing import Any
-
-from IPython.display import Image
+from typing import TYPE_CHECKING, Any
 
 from stages.client import Client
 from stages.client.follow import follow
@@ -32,6 +30,9 @@ from stages.lab.workbench.engine import Node, addresses, free_ports, launch_clus
 from stages.lab.workbench.processes import Stage
 from stages.lab.workbench.progress import progress
 from stages.patience import patient
+
+if TYPE_CHECKING:
+    from IPython.display import Image
 
 RECORDED = Path(__file__).with_name("faults.json")
 
@@ -243,7 +244,7 @@ async def kill_in_turns(times: int) -> Findings:
     return findings
 
 
-async def kill_here_or_show_recorded(times: int) -> Image:
+async def kill_here_or_show_recorded(times: int) -> "Image":
     """Kill here, if there is an engine; else show what was recorded, and say so."""
     try:
         async with asyncio.timeout(IN_A_LESSON):
@@ -254,7 +255,7 @@ async def kill_here_or_show_recorded(times: int) -> Image:
         return picture(recorded(), f"recorded, since {why}")
 
 
-def picture(findings: Findings, origin: str) -> Image:
+def picture(findings: Findings, origin: str) -> "Image":
     """Messages answered in each second, and when what was killed."""
     plot = figure(8.4, 3.2)
     axes = plot.subplots()

@@ -20,10 +20,9 @@ from datetime import date
 from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from IPython.display import Image
 from tqdm import trange
 
 from stages import wire
@@ -34,6 +33,9 @@ from stages.beyond.broker.topic import Client
 from stages.beyond.server.connection import Connection
 from stages.beyond.server.sequencer import AtOnce
 from stages.lab.pictures.plot import as_image, figure
+
+if TYPE_CHECKING:
+    from IPython.display import Image
 
 FILE = Path(__file__).with_name("steps.json")
 MESSAGES, ROUNDS = 20_000, 9
@@ -263,7 +265,7 @@ class Steps:
             before = each
         return "\n".join(lines)
 
-    def parts_picture(self) -> Image:
+    def parts_picture(self) -> "Image":
         """Where a message's time goes in `acks`."""
         return bars(self.profile, "a message in acks, µs")
 
@@ -277,12 +279,12 @@ class Steps:
             "makes it slower": ", ".join(slower) or "none",
         }
 
-    def steps_picture(self) -> Image:
+    def steps_picture(self) -> "Image":
         """What is left of it after each change."""
         return bars({name: self.costs[name] for name in STEPS}, "after each change, µs")
 
 
-def bars(costs: dict[str, float], title: str) -> Image:
+def bars(costs: dict[str, float], title: str) -> "Image":
     plot = figure(5.6, 2.4)
     axes = plot.subplots()
     axes.barh(list(costs)[::-1], list(costs.values())[::-1], color="#4c72b0")

@@ -10,9 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Any
-
-from IPython.display import Image
+from typing import TYPE_CHECKING, Any
 
 from stages import wire
 from stages.beyond import replies, slow_consumers
@@ -26,6 +24,9 @@ from stages.lab.pictures.plot import as_image, figure
 from stages.lab.workbench.background import HOST, Background
 from stages.lab.workbench.progress import progress
 from stages.lab.workbench.reading import aligned
+
+if TYPE_CHECKING:
+    from IPython.display import Image
 
 
 class BlockForEver(slow_consumers.Server):
@@ -162,7 +163,7 @@ async def memory(stage: str, megabytes: int = 120) -> list[float]:
     return grown
 
 
-def chart(recorded: dict[str, list[float]]) -> Image:
+def chart(recorded: dict[str, list[float]]) -> "Image":
     """Draw what `memory` has measured, a line for each server."""
     plot = figure(7, 3)
     axes = plot.subplots()
