@@ -24,7 +24,7 @@ def compiled(name: str) -> None:
         for path, data in files.items():
             if not ours and any(part in path for part in UNUSED):
                 continue
-            is_module = path.endswith(".py") and not path.startswith("tests/")
+            is_module = path.endswith(".py") and not path.startswith("stages/claims/")
             code = bytecode(home + path, data) if is_module else None
             if code is None or ours:
                 archive.writestr(path, data)

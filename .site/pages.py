@@ -1,8 +1,9 @@
-"""The pages to read: README by its sections, the lessons as they are stored, the code with its
-docstrings, the claims, and the stories on two stages each."""
+"""The pages to read: README and those of the folders, the lessons as they are stored, the code with
+its docstrings, the claims, and the stories on two stages each."""
 
 import asyncio
 import json
+import posixpath
 import re
 import shutil
 import sys
@@ -34,15 +35,19 @@ def build(output: Path, work: Path) -> None:
     for picture in (ROOT / "notebooks").glob("*.svg"):
         shutil.copy(picture, work / "notebooks")
     asyncio.run(stories.write_pages(work / "extra" / "gallery"))
-    sections = write_readme(work)
+    write_guides(work)
     lessons = [write_lesson(work, path) for path in NOTEBOOKS]
     modules = write_modules(work)
-    write_architecture(work)
     (work / "claims.md").write_text(claims.page(), encoding="utf-8")
     write_gallery(work)
     with (work / "index.md").open("a", encoding="utf-8") as index:
         index.write(contents("Lessons", lessons))
-        index.write(contents("Guide", [*sections, "architecture", "claims", "gallery"]))
+        index.write(
+            contents(
+                "Guide",
+                [*[each for each in GUIDES.values() if each != "index"], "claims", "gallery"],
+            )
+        )
         index.write(contents("Code", modules))
     run(sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, output)
 
@@ -53,54 +58,63 @@ def contents(caption: str, pages: Iterable[str]) -> str:
     return f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n"
 
 
-def write_readme(work: Path) -> list[str]:
-    """A page for each section; what comes before the second is the landing page."""
-    first, start, *others = re.split(
-        r"^(?=## )", (ROOT / "README.md").read_text("utf-8"), flags=re.M
-    )
-    pages = {slug(text): text for text in others}
-    button = RUN_IT.format(up="", name="01_basic.ipynb")
-    (work / "index.md").write_text(linked(f"{first}{button}\n\n{start}"), encoding="utf-8")
-    for name, text in pages.items():
-        shallower = re.sub(r"^##", "#", text, flags=re.M)
-        (work / f"{name}.md").write_text(linked(shallower), encoding="utf-8")
-    return list(pages)
+GUIDES = {
+    "README.md": "index",
+    "notebooks/README.md": "lessons",
+    "stages/README.md": "architecture",
+    "stages/beyond/README.md": "beyond",
+    "stages/client/README.md": "client",
+    "stages/lab/README.md": "lab",
+    "stages/lab/bench/README.md": "bench",
+    "tests/README.md": "tests",
+    ".site/README.md": "browser",
+    ".github/CONTRIBUTING.md": "contributing",
+    ".github/CHANGELOG.md": "changelog",
+    ".github/SECURITY.md": "security",
+}
+"""The page of each text that a code host shows, too."""
 
 
-def slug(section: str) -> str:
-    """The name of a section as GitHub makes it, in a link such as `#the-tests`."""
-    title = section.partition("\n")[0].removeprefix("## ").lower()
-    return re.sub(r"[^\w -]", "", title).replace(" ", "-")
+def write_guides(work: Path) -> None:
+    for path, page in GUIDES.items():
+        text = (ROOT / path).read_text("utf-8")
+        # Only code hosts draw this picture.
+        text = re.sub(r"An arrow means.*?```mermaid.*?```\n\n", "", text, flags=re.DOTALL)
+        if page == "index":
+            button = RUN_IT.format(up="", name="01_basic.ipynb")
+            text = text.replace("\n## Run it\n", f"\n{button}\n\n## Run it\n", 1)
+        (work / f"{page}.md").write_text(linked(text, path, ""), encoding="utf-8")
 
 
-def linked(text: str) -> str:
-    """With links to the pages here, in place of those to files."""
-    text = re.sub(r"\]\(#([\w-]+)\)", r"](\1.md)", text)
-    text = MODULE.sub(module_link, text.replace("](stages/README.md)", "](architecture.md)"))
-    return re.sub(r"\[([^]]+)\]\(tests/[\w./]+\)", r"\1", text)
+LINK = re.compile(r"(!?)\[([^][]+)\]\((?!http|#)([^)#\s]+)(#[^)]*)?\)")
 
 
-MODULE = re.compile(r"\]\((\.\./)?(stages/[\w/]+?)(?:/__init__)?\.py\)")
+def linked(text: str, source: str, up: str) -> str:
+    """A text of the file `source`, with links to pages here in place of those to files; of a file
+    that has none, only what it is called. `up` leads from its page to the first."""
+
+    def link(found: re.Match[str]) -> str:
+        picture, name, target, place = found.groups()
+        page = page_of(posixpath.normpath(posixpath.join(posixpath.dirname(source), target)))
+        return f"{picture}[{name}]({up}{page}{place or ''})" if page else name
+
+    return LINK.sub(link, text)
 
 
-def module_link(found: re.Match[str]) -> str:
-    return f"]({found[1] or ''}code/{found[2].replace('/', '.')}.md)"
-
-
-def write_architecture(work: Path) -> None:
-    """How the stages are built, without the picture, which only code hosts draw."""
-    text = (ROOT / "stages" / "README.md").read_text("utf-8")
-    told = re.sub(r"An arrow means.*?```\n\n", "", text, flags=re.DOTALL)
-    of_files = re.sub(r"\]\(([\w/]+\.py)\)", r"](stages/\1)", told)
-    of_folders = re.sub(r"\[([\w/]+)\]\([\w/]+\)", r"`\1`", of_files)
-    (work / "architecture.md").write_text(linked(of_folders), encoding="utf-8")
+def page_of(path: str) -> str:
+    if path in GUIDES:
+        return f"{GUIDES[path]}.md"
+    if path.startswith("stages/") and path.endswith(".py"):
+        return f"code/{path.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}.md"
+    return path if path.startswith("notebooks/") else ""
 
 
 def write_lesson(work: Path, path: Path) -> str:
     """A notebook, with a button below its title, and its answers folded."""
-    text = path.read_text(encoding="utf-8").replace("](../README.md)", "](../index.md)")
-    notebook = json.loads(MODULE.sub(module_link, text))
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = linked("".join(cell["source"]), f"notebooks/{path.name}", "../")
         tags = cell["metadata"].setdefault("tags", [])
         tags += ["hide-output"] if "predict" in tags else []
     button = RUN_IT.format(up="../", name=path.name)

@@ -38,11 +38,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def killed_at_the_end(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def killed_at_the_end(command: list[str], cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """A running program, which does not outlive the test, nor a minute."""
     pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(
-        command, cwd=ROOT, env=BUFFERED, text=True, encoding="utf-8", **pipe
+        command, cwd=cwd, env=BUFFERED, text=True, encoding="utf-8", **pipe
     ) as process:
         hanging = threading.Timer(patient(120), process.kill)
         hanging.start()

@@ -3,13 +3,9 @@ themselves."""
 
 import importlib
 import random
-import re
-import sys
 from pathlib import Path
 
 import pytest
-from house import lines_of_code
-from programs import NO_PACKAGES, killed_at_the_end, talk
 from recorder import Recorder
 
 from stages import STAGES, basic, disconnects, wire
@@ -76,47 +72,6 @@ def test_an_error_says_what_is_wrong_and_what_was_expected(line: bytes) -> None:
 def test_each_stage_keeps_the_promise_of_the_table_of_contents() -> None:
     docs = {name: importlib.import_module(f"stages.{name}").__doc__ or "" for name in STAGES}
     assert {name: doc.splitlines()[0] for name, doc in docs.items()} == STAGES
-
-
-def test_readme_tells_the_promise_and_the_length_of_each_stage() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, promise in STAGES.items():
-        path = f"stages/{name.replace('.', '/')}.py"
-        assert (
-            f"| [{name.rpartition('.')[2]}]({path}) | {promise} | {lines_of_code(ROOT / path)} |"
-            in readme
-        )
-
-
-def commands_of(section: str) -> list[str]:
-    """The indented lines of a section of README."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    begin = lines.index(f"## {section}")
-    end = next(n for n, line in enumerate(lines) if n > begin and line.startswith("## "))
-    return [line.strip() for line in lines[begin:end] if line.startswith("    ")]
-
-
-def test_readme_says_first_how_to_run_it_and_how_to_pass_its_tests() -> None:
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    begun = [line for line in lines[:40] if line.startswith("## ")]
-    assert begun[:2] == ["## Run it", "## Pass its tests"]
-    (command,) = commands_of("Pass its tests")
-    assert f"\n{command}\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    told = "\n".join(lines[lines.index("## Pass its tests") :])
-    assert re.search(r"some \d+ minutes", told)
-
-
-def test_readmes_first_command_runs_as_it_stands_there_with_nothing_installed() -> None:
-    first, *typed = commands_of("Run it")
-    python, *arguments, port = first.split()
-    assert (python, port) == ("python3", "7777")  # a port that may be taken here
-    command = [sys.executable, NO_PACKAGES, *arguments, "0"]
-    with killed_at_the_end(command) as process:
-        assert process.stdout
-        name, _, port = process.stdout.readline().rpartition(":")
-        assert name == "stages.last_seen listening on localhost"
-        heard = talk(int(port), "\n".join([*typed, "quit\n"]))
-    assert heard == f"{typed[1][:-1]}, 'index': 0}}\n"
 
 
 def test_nothing_is_kept_of_a_topic_that_nobody_subscribes_to_any_more() -> None:

@@ -17,16 +17,12 @@ from stages.lab.judging.claims import Claim
 from stages.lab.simulated.loop import Loop, no_loop
 from stages.lab.workbench.progress import progress
 
-STAGES_HOME = Path(stages.__file__).parent
+HOME = Path(stages.__file__).parent
 TESTS = next(
-    (
-        folder
-        for folder in (STAGES_HOME / "claims", STAGES_HOME.parent / "tests" / "claims")
-        if (folder / "given.py").exists()
-    ),
-    None,
+    filter(Path.is_dir, (HOME / "claims", HOME.parent / "tests" / "claims")), HOME / "claims"
 )
 """Where the claims lie: in a wheel inside the package, in a checkout beside it."""
+
 NAMES = [module.rpartition(".")[2] for module in STAGES]
 
 
@@ -112,8 +108,8 @@ def run_tests(
     They go over TCP, where a class may use threads and the time of day; in a browser, over a network
     in memory.
     """
-    if TESTS is None:
-        raise CannotJudge(f"there are no claims at {STAGES_HOME}: expected them in stages/claims")
+    if not TESTS.is_dir():
+        raise CannotJudge(f"there are no claims: expected them in {TESTS}")
     if not server:
         raise CannotJudge("there is nothing to judge: expected a file, a class or an address")
     judge = Judge(server, in_memory)
