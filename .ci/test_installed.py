@@ -79,6 +79,11 @@ def test_every_command_says_its_version() -> None:
         assert module(name, "--version").stdout.strip() == __version__
 
 
+def test_help_names_the_commands() -> None:
+    told = run(str(STAGES), "--help").stdout
+    assert all(f"$ stages {verb} " in told for verb in ("serve", "client", "judge", "learn"))
+
+
 def test_what_stages_does_not_know_is_one_line() -> None:
     for arguments in (["serve"], ["serve", "nope"], ["nope"]):
         told = run(str(STAGES), *arguments)

@@ -3,6 +3,7 @@
 from typing import Any
 
 project = "A message queue in small steps"
+author = "the authors of message-queue-stages"
 html_title = project
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 

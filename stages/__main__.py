@@ -22,6 +22,8 @@ def main() -> None:
         case []:
             for name, promise in STAGES.items():
                 print(f"python -m stages.{name} 7777".ljust(45) + promise)
+        case ["-h" | "--help"]:
+            print(__doc__)
         case ["--version"]:
             print(__version__)
         case ["serve", name, *rest] if name in SERVERS:
