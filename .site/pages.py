@@ -49,7 +49,9 @@ def build(output: Path, work: Path) -> None:
             )
         )
         index.write(contents("Code", modules))
-    run(sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, output)
+    html = work / "_html"  # myst-nb leaves files beside it
+    run(sys.executable, "-m", "sphinx", "-q", "-j", "auto", "-b", "html", work, html)
+    shutil.copytree(html, output, dirs_exist_ok=True)
 
 
 def contents(caption: str, pages: Iterable[str]) -> str:
