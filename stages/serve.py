@@ -70,7 +70,8 @@ class Guarded(Handler, Protocol):
 
 @runtime_checkable
 class Connecting(Handler, Protocol):
-    """A server that asks more of its connections than to be written to."""
+    """A server that asks more of its connections than to be written to: those of the stages beyond
+    the article do. One that hands its clients on to such a server says so, too."""
 
     connection_class: type[Connection]
 
