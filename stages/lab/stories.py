@@ -6,7 +6,6 @@ In a notebook: `await compare(stories.payments, caching.Server(), last_seen.Serv
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -18,6 +17,7 @@ from stages import basic, caching, delivery, disconnects, last_seen, settings
 from stages.beyond import acks, cluster, durable, fast, replies, secure, slow_consumers
 from stages.beyond.door.users import User, hash_of
 from stages.beyond.secure import Door
+from stages.command_line import Parser
 from stages.lab.workbench.compare import Story, compare
 from stages.lab.workbench.lab import Lab
 
@@ -181,7 +181,15 @@ async def write_pages(folder: Path) -> None:
         (folder / name).write_text(page, encoding="utf-8")
 
 
+def main() -> None:
+    """The command line: `python -m stages.lab.stories FOLDER`."""
+    parser = Parser(prog="stages.lab.stories", description="Write a page for each story.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="one that is there")
+    folder = parser.parse_args().folder
+    if not folder.is_dir():
+        parser.error(f"there is no folder {folder}")
+    asyncio.run(write_pages(folder))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        raise SystemExit("usage: python -m stages.lab.stories FOLDER (one that is there)")
-    asyncio.run(write_pages(Path(sys.argv[1])))
+    main()
